@@ -1,0 +1,3 @@
+#!/usr/bin/env node
+console.error('lamina: no commands yet')
+process.exitCode = 1

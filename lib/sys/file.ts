@@ -1,0 +1,169 @@
+/**
+ * Owns calls on open files: open, close, read, write, size, space, sync, copy, lock.
+ * Formats: fds are plain numbers, offsets and lengths bytes (exact to 2^53), results `>= 0` or `-errno`.
+ * Invariant: every fd opened here is O_CLOEXEC.
+ */
+import { E } from '../errno.js'
+import { AT, O } from './constants.js'
+import { addressOf, alloc, cpath, libc, NR, ret, syscall6 } from './libc.js'
+
+const c = {
+  openat: libc.func('int openat(int dirfd, uintptr_t path, int flags, uint mode)'),
+  close: libc.func('int close(int fd)'),
+  read: libc.func('intptr_t read(int fd, uintptr_t buf, size_t n)'),
+  write: libc.func('intptr_t write(int fd, uintptr_t buf, size_t n)'),
+  pread: libc.func('intptr_t pread64(int fd, uintptr_t buf, size_t n, int64_t off)'),
+  pwrite: libc.func('intptr_t pwrite64(int fd, uintptr_t buf, size_t n, int64_t off)'),
+  ftruncate: libc.func('int ftruncate64(int fd, int64_t n)'),
+  fallocate: libc.func('int fallocate64(int fd, int mode, int64_t off, int64_t n)'),
+  lseek: libc.func('int64_t lseek64(int fd, int64_t off, int whence)'),
+  fsync: libc.func('int fsync(int fd)'),
+  fdatasync: libc.func('int fdatasync(int fd)'),
+  syncfs: libc.func('int syncfs(int fd)'),
+  flock: libc.func('int flock(int fd, int op)'),
+  copyFileRange: libc.func(
+    'intptr_t copy_file_range(int in, uintptr_t offIn, int out, uintptr_t offOut, size_t n, uint flags)',
+  ),
+  ioctl: libc.func('int ioctl(int fd, ulong request, uintptr_t arg)'),
+  dup3: libc.func('int fcntl(int fd, int cmd, int arg)'),
+}
+
+/** openat(2), with O_CLOEXEC added. */
+export function openat(dirfd: number, path: string, flags: number, mode = 0): number {
+  return ret(c.openat(dirfd, cpath(path), flags | O.CLOEXEC, mode) as number)
+}
+
+/** open(2) of an absolute path. */
+export function open(path: string, flags: number, mode = 0): number {
+  return openat(AT.FDCWD, path, flags, mode)
+}
+
+const how = alloc(24)
+const howAddress = addressOf(how)
+
+/** openat2(2): resolution confined by `resolve` (RESOLVE flags). ENOSYS below Linux 5.6. */
+export function openat2(dirfd: number, path: string, flags: number, mode: number, resolve: number): number {
+  how.writeUInt32LE((flags | O.CLOEXEC) >>> 0, 0)
+  how.writeUInt32LE(0, 4)
+  how.writeUInt32LE(mode, 8)
+  how.writeUInt32LE(0, 12)
+  how.writeUInt32LE(resolve, 16)
+  how.writeUInt32LE(0, 20)
+  return ret(syscall6(NR.openat2, dirfd, cpath(path), howAddress, 24, 0, 0))
+}
+
+/** close(2). */
+export function close(fd: number): number {
+  return ret(c.close(fd) as number)
+}
+
+/** A duplicate of `fd` at or above `min`, close-on-exec (fcntl F_DUPFD_CLOEXEC). */
+export function dup(fd: number, min = 3): number {
+  return ret(c.dup3(fd, 1030, min) as number)
+}
+
+/** read(2) into memory at `address`. */
+export function readAt(fd: number, address: number, length: number): number {
+  return ret(c.read(fd, address, length) as number)
+}
+
+/** write(2) from memory at `address`. */
+export function writeAt(fd: number, address: number, length: number): number {
+  return ret(c.write(fd, address, length) as number)
+}
+
+/** pread(2) into memory at `address`. */
+export function preadAt(fd: number, address: number, length: number, position: number): number {
+  return ret(c.pread(fd, address, length, position) as number)
+}
+
+/** pwrite(2) from memory at `address`. */
+export function pwriteAt(fd: number, address: number, length: number, position: number): number {
+  return ret(c.pwrite(fd, address, length, position) as number)
+}
+
+/** pread(2) into `buffer` from its start; at most `buffer.length` bytes. */
+export function pread(fd: number, buffer: Uint8Array, position: number): number {
+  return preadAt(fd, addressOf(buffer), buffer.length, position)
+}
+
+/** pwrite(2) of the whole `buffer`. May write less. */
+export function pwrite(fd: number, buffer: Uint8Array, position: number): number {
+  return pwriteAt(fd, addressOf(buffer), buffer.length, position)
+}
+
+export function ftruncate(fd: number, length: number): number {
+  return ret(c.ftruncate(fd, length) as number)
+}
+
+/** fallocate(2) with FALLOC mode bits. */
+export function fallocate(fd: number, mode: number, offset: number, length: number): number {
+  return ret(c.fallocate(fd, mode, offset, length) as number)
+}
+
+/** lseek(2), SEEK_DATA and SEEK_HOLE included. */
+export function lseek(fd: number, offset: number, whence: number): number {
+  return ret(c.lseek(fd, offset, whence) as number)
+}
+
+export function fsync(fd: number): number {
+  return ret(c.fsync(fd) as number)
+}
+
+export function fdatasync(fd: number): number {
+  return ret(c.fdatasync(fd) as number)
+}
+
+export function syncfs(fd: number): number {
+  return ret(c.syncfs(fd) as number)
+}
+
+/** flock(2) with LOCK bits. */
+export function flock(fd: number, operation: number): number {
+  return ret(c.flock(fd, operation) as number)
+}
+
+const offsets = alloc(16)
+const offsetsAddress = addressOf(offsets)
+
+/** copy_file_range(2) between explicit offsets. Returns the bytes copied, 0 at the end of the source. */
+export function copyFileRange(from: number, fromAt: number, to: number, toAt: number, length: number): number {
+  offsets.writeBigInt64LE(BigInt(fromAt), 0)
+  offsets.writeBigInt64LE(BigInt(toAt), 8)
+  return ret(c.copyFileRange(from, offsetsAddress, to, offsetsAddress + 8, length, 0) as number)
+}
+
+/** ioctl(2) with a number or an address as argument. */
+export function ioctl(fd: number, request: number, arg: number): number {
+  return ret(c.ioctl(fd, request, arg) as number)
+}
+
+const FICLONE = 0x40049409
+
+/** FICLONE (ioctl_ficlonerange(2)): makes `to` share all of `from`'s extents. EOPNOTSUPP/EXDEV/EINVAL where it cannot. */
+export function ficlone(to: number, from: number): number {
+  return ioctl(to, FICLONE, from)
+}
+
+/** close_range(2) with CLOSE_RANGE_CLOEXEC: marks every fd from `first` on close-on-exec. ENOSYS below Linux 5.11. */
+export function cloexecFrom(first: number): number {
+  return ret(syscall6(NR.close_range, first, 0xffffffff, 4, 0, 0, 0))
+}
+
+/** Writes all of `buffer` at `position`, going on after short writes. Returns 0 or `-errno`. */
+export function pwriteAll(fd: number, buffer: Uint8Array, position: number): number {
+  const address = addressOf(buffer)
+  for (let done = 0; done < buffer.length;) {
+    const n = preserveEintr(() => pwriteAt(fd, address + done, buffer.length - done, position + done))
+    if (n < 0) return n
+    done += n
+  }
+  return 0
+}
+
+function preserveEintr(call: () => number): number {
+  for (;;) {
+    const n = call()
+    if (n !== -E.EINTR) return n
+  }
+}

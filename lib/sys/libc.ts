@@ -1,0 +1,74 @@
+/**
+ * Owns the door to libc: the koffi library handle and the calling conventions that every file in lib/sys uses.
+ * - Paths are byte strings (lib/bytes.ts), written NUL-terminated into per-thread scratch and passed by address.
+ * - Results are the kernel's: >= 0, or `-errno`. Nothing here throws for a failed call.
+ * - Each thread loads its own copy of this module, so scratch is never shared.
+ * Invariant: no file outside lib/sys imports koffi.
+ */
+import koffi from 'koffi'
+
+export const libc = koffi.load('libc.so.6')
+
+/** `-errno` for a failed libc call, else the call's result. Call it directly on the call: `ret(openat(...))`. */
+export function ret(result: number): number {
+  return result < 0 ? -koffi.errno() : result
+}
+
+/** Address of a buffer's first byte. The buffer's memory does not move; the caller keeps it alive during the call. */
+export function addressOf(buffer: Uint8Array): number {
+  return Number(koffi.address(buffer))
+}
+
+/** A buffer with a stable address of its own, never part of Node's shared pool. */
+export function alloc(size: number): Buffer {
+  return Buffer.alloc(size)
+}
+
+const PATH_CAPACITY = 8192
+const pathBuffers = [alloc(PATH_CAPACITY), alloc(PATH_CAPACITY)] as const
+const pathAddresses = [addressOf(pathBuffers[0]), addressOf(pathBuffers[1])] as const
+
+/**
+ * Writes a byte string NUL-terminated to scratch 0 and returns its address, valid until the next call. A longer path
+ * than the scratch is cut there: still past PATH_MAX, so the kernel says ENAMETOOLONG.
+ */
+export function cpath(path: string): number {
+  const n = pathBuffers[0].latin1Write(path, 0, PATH_CAPACITY - 1)
+  pathBuffers[0][n] = 0
+  return pathAddresses[0]
+}
+
+/** `cpath` for the second path of a call. */
+export function cpath2(path: string): number {
+  const n = pathBuffers[1].latin1Write(path, 0, PATH_CAPACITY - 1)
+  pathBuffers[1][n] = 0
+  return pathAddresses[1]
+}
+
+/** The raw system call, for calls newer than glibc 2.31's wrappers. Six machine words. */
+export const syscall6 = libc.func(
+  'long syscall(long nr, intptr_t a, intptr_t b, intptr_t c, intptr_t d, intptr_t e, intptr_t f)',
+) as (nr: number, a: number, b: number, c: number, d: number, e: number, f: number) => number
+
+/** System call numbers of the generic table (>= 424), the same on x86-64 and arm64. */
+export const NR = {
+  open_tree: 428,
+  move_mount: 429,
+  fsopen: 430,
+  fsconfig: 431,
+  fsmount: 432,
+  fspick: 433,
+  pidfd_open: 434,
+  clone3: 435,
+  close_range: 436,
+  openat2: 437,
+  pidfd_getfd: 438,
+  faccessat2: 439,
+  mount_setattr: 442,
+} as const
+
+/** System call numbers that differ by architecture. */
+export const NRA: { pivot_root: number; capset: number; capget: number; pidfd_send_signal: number; waitid: number } =
+  process.arch === 'arm64'
+    ? { pivot_root: 41, capset: 91, capget: 90, pidfd_send_signal: 424, waitid: 95 }
+    : { pivot_root: 155, capset: 126, capget: 125, pidfd_send_signal: 424, waitid: 247 }

@@ -1,0 +1,82 @@
+/**
+ * Owns extended attributes. The f*xattr calls refuse O_PATH fds, so names are reached as /proc/self/fd/DIRFD/NAME with
+ * the l*xattr calls: confined to the directory, never following a final symlink.
+ * Formats: names are byte strings with their namespace (`user.x`), values Buffers.
+ */
+import { E } from '../errno.js'
+import { addressOf, alloc, cpath, cpath2, libc, ret } from './libc.js'
+
+const c = {
+  lgetxattr: libc.func('intptr_t lgetxattr(uintptr_t path, uintptr_t name, uintptr_t value, size_t n)'),
+  lsetxattr: libc.func('int lsetxattr(uintptr_t path, uintptr_t name, uintptr_t value, size_t n, int flags)'),
+  llistxattr: libc.func('intptr_t llistxattr(uintptr_t path, uintptr_t list, size_t n)'),
+  lremovexattr: libc.func('int lremovexattr(uintptr_t path, uintptr_t name)'),
+  fgetxattr: libc.func('intptr_t fgetxattr(int fd, uintptr_t name, uintptr_t value, size_t n)'),
+  fsetxattr: libc.func('int fsetxattr(int fd, uintptr_t name, uintptr_t value, size_t n, int flags)'),
+  flistxattr: libc.func('intptr_t flistxattr(int fd, uintptr_t list, size_t n)'),
+  fremovexattr: libc.func('int fremovexattr(int fd, uintptr_t name)'),
+}
+
+/** XATTR_SIZE_MAX and XATTR_LIST_MAX (linux/limits.h). */
+const SIZE_MAX = 65536
+const value = alloc(SIZE_MAX)
+const valueAddress = addressOf(value)
+
+/** The path by which xattr calls reach `name` below `dirfd`; '' is the directory (or file) `dirfd` itself, followed. */
+function reach(dirfd: number, name: string): string {
+  return name === '' ? `/proc/self/fd/${dirfd}/.` : `/proc/self/fd/${dirfd}/${name}`
+}
+
+function copyOut(n: number): Buffer | number {
+  return n < 0 ? n : Buffer.from(value.subarray(0, n))
+}
+
+function splitNames(n: number): string[] | number {
+  if (n < 0) return n
+  return n === 0 ? [] : value.latin1Slice(0, n - 1).split('\0')
+}
+
+/** Value of an attribute of `path` below `dirfd` ('' = the directory itself), or `-errno` (ENODATA: not there). */
+export function getxattrat(dirfd: number, path: string, name: string): Buffer | number {
+  return copyOut(ret(c.lgetxattr(cpath(reach(dirfd, path)), cpath2(name), valueAddress, SIZE_MAX) as number))
+}
+
+/** Length of an attribute's value, or `-errno`: tells whether it is there, copying nothing. */
+export function getxattrSizeAt(dirfd: number, path: string, name: string): number {
+  return ret(c.lgetxattr(cpath(reach(dirfd, path)), cpath2(name), 0, 0) as number)
+}
+
+/** Sets an attribute; `flags` are XATTR.CREATE or XATTR.REPLACE. */
+export function setxattrat(dirfd: number, path: string, name: string, data: Uint8Array, flags = 0): number {
+  if (data.length > SIZE_MAX) return -E.E2BIG
+  value.set(data)
+  return ret(c.lsetxattr(cpath(reach(dirfd, path)), cpath2(name), valueAddress, data.length, flags) as number)
+}
+
+/** Names of all attributes that this process may see, or `-errno`. */
+export function listxattrat(dirfd: number, path: string): string[] | number {
+  return splitNames(ret(c.llistxattr(cpath(reach(dirfd, path)), valueAddress, SIZE_MAX) as number))
+}
+
+export function removexattrat(dirfd: number, path: string, name: string): number {
+  return ret(c.lremovexattr(cpath(reach(dirfd, path)), cpath2(name)) as number)
+}
+
+/** `getxattrat` of an open file (not O_PATH). */
+export function fgetxattr(fd: number, name: string): Buffer | number {
+  return copyOut(ret(c.fgetxattr(fd, cpath(name), valueAddress, SIZE_MAX) as number))
+}
+
+export function fsetxattr(fd: number, name: string, data: Uint8Array, flags = 0): number {
+  if (data.length > SIZE_MAX) return -E.E2BIG
+  value.set(data)
+  return ret(c.fsetxattr(fd, cpath(name), valueAddress, data.length, flags) as number)
+}
+
+export function flistxattr(fd: number): string[] | number {
+  return splitNames(ret(c.flistxattr(fd, valueAddress, SIZE_MAX) as number))
+}
+
+export function fremovexattr(fd: number, name: string): number {
+  return ret(c.fremovexattr(fd, cpath(name)) as number)
+}
