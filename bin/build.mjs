@@ -3,7 +3,7 @@ import { build } from 'esbuild'
 import { chmodSync, readdirSync, rmSync, existsSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 
-const roots = ['lib', 'bin', 'test', 'bench']
+const roots = ['lib', 'bin', 'test', 'bench'].filter(root => existsSync(root))
 const sources = roots
   .flatMap(root => readdirSync(root, { recursive: true, withFileTypes: true }))
   .filter(e => e.isFile() && /\.tsx?$/.test(e.name) && !e.name.endsWith('.d.ts'))

@@ -1,3 +1,3 @@
 #!/usr/bin/env node
-console.error('lamina: no commands yet')
-process.exitCode = 1
+import { main } from '../lib/cli/main.js'
+process.exitCode = await main(process.argv.slice(2))

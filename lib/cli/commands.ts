@@ -1,0 +1,20 @@
+/**
+ * Owns the table of verbs: name, one line of help, and how to load the file. One line per verb, grouped as `lamina --help`
+ * shows them. A verb of two words (`network create`) is a member of the group named by the first.
+ * Invariant: this file imports no command; start-up pays for one verb only.
+ */
+import type { Command } from './command.js'
+
+export interface Verb {
+  readonly describe: string
+  readonly load: () => Promise<{ readonly command: Command }>
+}
+
+export const groups: Readonly<Record<string, Readonly<Record<string, Verb>>>> = {
+  General: {
+    version: { describe: 'Show versions of Lamina, Node and the kernel', load: () => import('./commands/version.js') },
+  },
+}
+
+/** Every verb by name. */
+export const verbs: ReadonlyMap<string, Verb> = new Map(Object.values(groups).flatMap(group => Object.entries(group)))
