@@ -1,0 +1,6 @@
+# escape=`
+FROM scratch
+COPY a.txt c:\dir\
+RUN one `
+    two
+ENV A=b`"c B="d`" e"

@@ -1,0 +1,7 @@
+FROM scratch
+  RUN   indented   and   spaced  
+	RUN tab
+RUN a \  
+  b\\
+RUN ends with backslash\\
+RUN last \

@@ -1,0 +1,6 @@
+FROM scratch
+ONBUILD RUN make install
+ONBUILD COPY . /app
+onbuild run <<X
+echo a
+X
