@@ -13,7 +13,7 @@ const sources = roots
 if (existsSync('dist')) {
   for (const e of readdirSync('dist', { recursive: true, withFileTypes: true })) {
     const file = join(e.parentPath, e.name)
-    if (!e.isFile() || !/\.js$/.test(e.name)) continue
+    if (!e.isFile() || !e.name.endsWith('.js')) continue
     const source = file.slice('dist/'.length).replace(/\.js$/, '')
     if (!sources.includes(`${source}.ts`) && !sources.includes(`${source}.tsx`)) rmSync(file)
   }

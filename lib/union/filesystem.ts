@@ -15,7 +15,7 @@
  *   every accepted `DirSink.entry` adds one; `forget` takes them back (fuse(4), libfuse's lookup count).
  * - Permission checks are the kernel's (mount option default_permissions, POSIX_ACL): no method repeats them.
  */
-import type { Stat } from '../sys/stat.js'
+import type { Stat, StatFs } from '../sys/stat.js'
 
 /** A filesystem inode as the kernel names it. 1 is the root. Never reused within a session. */
 export type NodeId = number
@@ -211,5 +211,5 @@ export interface Filesystem {
 
   /** ioctl(2): fills `reply` from its start, returns the bytes of it used; ENOTTY for what is not known. */
   ioctl(caller: Caller, node: NodeId, handle: number, command: number, input: Buffer, reply: Buffer): number
-  statfs(node: NodeId, out: import('../sys/stat.js').StatFs): number
+  statfs(node: NodeId, out: StatFs): number
 }
