@@ -1,0 +1,130 @@
+/**
+ * Owns `IndexedLayer`: a layer (or a whole flattened image) answered from an EROFS index in memory over a directory of
+ * objects. Attributes, names, links and xattrs cost no system call; `open` goes to the object.
+ * Formats: nodes are nids. A whiteout is a char device 0:0 in the index and is listed as DT_WHT.
+ * Invariant: the index is read-only; a damaged one, or a missing object, gives that call an errno and no exception.
+ */
+import { readFileSync } from 'node:fs'
+import { fsPath } from '../bytes.js'
+import { E, FsError } from '../errno.js'
+import { DT, O, S } from '../sys/constants.js'
+import { close, open, openat } from '../sys/file.js'
+import type { Stat } from '../sys/stat.js'
+import { EMPTY_SHA256, hexOfRedirect, objectPath, xattrIndex, xattrName, xattrSuffix } from './erofs-format.js'
+import { ErofsImage, IndexFormatError } from './erofs-read.js'
+import { DT_WHT, type Layer, type LayerNode } from './layer.js'
+
+const TRUSTED = 4
+const OVERLAY = 'overlay.'
+
+/** Numbers that no device has: each index is a namespace of inodes of its own. */
+let nextFsid = 0x100000000
+
+export class IndexedLayer implements Layer {
+  readonly fsid = nextFsid++
+  readonly root: LayerNode
+  readonly image: ErofsImage
+  #objects: number
+
+  /** `bytes` is the index, `objects` the path of the objects directory. Throws IndexFormatError or FsError. */
+  constructor(bytes: Buffer, objects: string) {
+    this.image = new ErofsImage(bytes)
+    this.root = this.image.root
+    this.#objects = open(objects, O.PATH | O.DIRECTORY)
+    if (this.#objects < 0) throw new FsError(this.#objects, 'open', objects)
+  }
+
+  lookup(dir: LayerNode, name: string, st: Stat): LayerNode {
+    const nid = this.image.find(dir, name)
+    if (nid < 0) return nid
+    const r = this.stat(nid, st)
+    return r < 0 ? r : nid
+  }
+
+  /** Nodes are offsets: there is nothing to give back. */
+  release(): void {}
+
+  stat(node: LayerNode, st: Stat): number {
+    st.dev = 0
+    return this.image.stat(node, st)
+  }
+
+  list(dir: LayerNode, each: (name: string, type: number, ino: number) => void): number {
+    return this.image.list(dir, (name, type, nid) => {
+      if (type === DT.CHR && this.image.load(nid) === 0 && this.image.rdev === 0) each(name, DT_WHT, nid)
+      else each(name, type, nid)
+    })
+  }
+
+  isOpaque(dir: LayerNode): boolean {
+    if (this.image.load(dir) < 0 || !this.image.hasXattrs) return false
+    return this.image.findXattr(dir, TRUSTED, 'overlay.opaque') === 1 && this.image.valueText() === 'y'
+  }
+
+  readlink(node: LayerNode): string | number {
+    return this.image.readlink(node)
+  }
+
+  getxattr(node: LayerNode, name: string): Buffer | number {
+    const index = xattrIndex(name)
+    if (index === 0) return -E.ENODATA
+    let suffix = xattrSuffix(name, index)
+    if ((index === 1 || index === TRUSTED) && suffix.startsWith(OVERLAY)) suffix = OVERLAY + suffix
+    const n = this.image.findXattr(node, index, suffix)
+    return n < 0 ? n : this.image.value()
+  }
+
+  listxattr(node: LayerNode): string[] | number {
+    const names: string[] = []
+    const r = this.image.listXattrs(node, (index, suffix) => {
+      if ((index === 1 || index === TRUSTED) && suffix.startsWith(OVERLAY)) {
+        suffix = suffix.slice(OVERLAY.length)
+        if (!suffix.startsWith(OVERLAY)) return
+      }
+      const name = xattrName(index, suffix)
+      if (name !== undefined) names.push(name)
+    })
+    return r < 0 ? r : names
+  }
+
+  /** `redirect` and `metacopy` of files are the index's own way to objects: `open` follows them, the union must not. */
+  overlayXattr(node: LayerNode, name: string): Buffer | undefined {
+    if (name === 'redirect' || name === 'metacopy') return undefined
+    return this.image.findXattr(node, TRUSTED, OVERLAY + name) < 0 ? undefined : this.image.value()
+  }
+
+  open(node: LayerNode): number {
+    const hex = this.object(node)
+    return typeof hex === 'number' ? hex : openat(this.#objects, objectPath(hex), O.RDONLY | O.NOFOLLOW)
+  }
+
+  /** SHA-256 (hex) of a regular file's content: its name below the objects directory. EISDIR, EINVAL, EUCLEAN. */
+  object(node: LayerNode): string | number {
+    const r = this.image.load(node)
+    if (r < 0) return r
+    const type = this.image.mode & S.IFMT
+    if (type !== S.IFREG) return type === S.IFDIR ? -E.EISDIR : -E.EINVAL
+    if (this.image.size === 0) return EMPTY_SHA256
+    if (this.image.findXattr(node, TRUSTED, 'overlay.redirect') < 0) return -E.EUCLEAN
+    return hexOfRedirect(this.image.valueText()) ?? -E.EUCLEAN
+  }
+
+  close(): void {
+    if (this.#objects >= 0) close(this.#objects)
+    this.#objects = -1
+  }
+}
+
+/**
+ * Loads the index file at `path` (byte string): one read, however many layers went into it. Throws IndexFormatError
+ * (with the path), or Node's error when the file cannot be read.
+ */
+export function openIndex(path: string, objects: string): IndexedLayer {
+  const bytes = readFileSync(fsPath(path))
+  try {
+    return new IndexedLayer(bytes, objects)
+  } catch (error) {
+    if (error instanceof IndexFormatError) throw new IndexFormatError(`open index ${path}: ${error.message}`)
+    throw error
+  }
+}
