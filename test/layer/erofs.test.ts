@@ -1,10 +1,10 @@
 import t from 'tap'
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { E } from '../../lib/errno.js'
-import { FIRST_NID, objectPath, RESERVED } from '../../lib/layer/erofs-format.js'
+import { FIRST_NID, objectPath } from '../../lib/layer/erofs-format.js'
 import { ErofsImage, verifyIndex } from '../../lib/layer/erofs-read.js'
 import { IndexLimitError, writeIndex } from '../../lib/layer/erofs-write.js'
 import { IndexedLayer } from '../../lib/layer/indexed.js'
@@ -65,6 +65,16 @@ function special(mode: number, rdev: number): TreeInode {
   return n
 }
 
+/** Collects what differs, so that ten thousand comparisons are one assertion. */
+class Differences {
+  readonly found: unknown[] = []
+  same(got: unknown, want: unknown, where: string): void {
+    const a = JSON.stringify(got)
+    const b = JSON.stringify(want)
+    if (a !== b) this.found.push({ where, got: a, want: b })
+  }
+}
+
 /** Everything the format can hold at once, as one tree. */
 function everything(): TreeInode {
   const top = dir()
@@ -101,9 +111,9 @@ function everything(): TreeInode {
   const hard = put(top, 'hard', file('linked'))
   put(top.children?.get('sub') as TreeInode, 'hard2', hard)
   const many = put(top, 'many', dir())
-  for (let i = 0; i < 1500; i++) put(many, `entry-${i}`, i % 3 ? file(`c${i % 7}`) : dir())
+  for (let i = 0; i < 700; i++) put(many, `entry-${i}`, i % 3 ? file(`c${i % 7}`) : dir())
   // Directory sizes around the inline limit and the block limit, each behind a differently sized neighbour.
-  for (let i = 0; i < 60; i++) {
+  for (let i = 0; i < 40; i++) {
     const d = put(top, `fill-${i}`, dir())
     for (let k = 0; k < i * 4; k++) put(d, `f${'x'.repeat(i % 40)}${k}`, file('x'))
     d.xattrs = new Map([['user.k', Buffer.alloc(i * 13, 7)]])
@@ -138,8 +148,8 @@ t.test(
       writeFileSync(path, writeIndex(tree))
       const r = spawnSync('fsck.erofs', ['-d3', path], { encoding: 'utf8' })
       t.equal(r.status, 0, name)
-      t.equal(r.stderr, '')
-      t.match(r.stdout, 'No errors found')
+      t.equal(r.stderr, '<I> erofs: No errors found\n')
+      t.equal(r.stdout, '')
     }
   },
 )
@@ -149,31 +159,33 @@ t.test('an index gives back what the tree said', async t => {
   const layer = new IndexedLayer(writeIndex(tree), objects)
   t.teardown(() => layer.close())
   const st = new Stat()
+  const d = new Differences()
   let seen = 0
   const compare = (inode: TreeInode, node: number, where: string): void => {
     layer.stat(node, st)
     const got = [st.mode, st.uid, st.gid, st.mtime, st.mtimeNs, st.rdev, st.nlink, st.ino]
     const want = [inode.mode, inode.uid, inode.gid, inode.mtime, inode.mtimeNs, inode.rdev, inode.nlink, inode.nid]
-    if (JSON.stringify(got) !== JSON.stringify(want)) t.same(got, want, where)
-    if (!inode.isDirectory) t.equal(st.size, inode.size, where)
+    d.same(got, want, where)
+    if (!inode.isDirectory) d.same(st.size, inode.size, where)
     seen++
-    if ((inode.mode & 0o170000) === 0o120000) t.equal(layer.readlink(node), inode.target)
+    if ((inode.mode & 0o170000) === 0o120000) d.same(layer.readlink(node), inode.target, where)
     const names = layer.listxattr(node) as string[]
-    t.same([...names].sort(), [...(inode.xattrs?.keys() ?? [])].sort(), `${where} xattrs`)
-    for (const [name, value] of inode.xattrs ?? []) t.same(layer.getxattr(node, name), value)
-    if (inode.object !== '') t.equal(layer.object(node), inode.object)
+    d.same([...names].sort(), [...(inode.xattrs?.keys() ?? [])].sort(), `${where} xattrs`)
+    for (const [name, value] of inode.xattrs ?? []) d.same(layer.getxattr(node, name), value, `${where} ${name}`)
+    if (inode.object !== '') d.same(layer.object(node), inode.object, where)
     if (inode.children === undefined) return
     const listed: string[] = []
     layer.list(node, name => listed.push(name))
-    t.same(listed, [...inode.children.keys()].sort(), `${where} listing`)
+    d.same(listed, [...inode.children.keys()].sort(), `${where} listing`)
     for (const [name, child] of inode.children) {
       const found = layer.lookup(node, name, st)
-      if (found < 0) t.fail(`${where}/${name} not found`)
+      if (found < 0) d.same(found, 'a node', `${where}/${name}`)
       else compare(child, found, `${where}/${name}`)
     }
   }
   compare(tree, layer.root, '')
-  t.ok(seen > 6000, `${seen} entries`)
+  t.same(d.found, [])
+  t.ok(seen > 3000, `${seen} entries`)
   t.equal(layer.lookup(layer.root, 'absent', st), -E.ENOENT)
   t.equal(layer.lookup(layer.root, '', st), -E.ENOENT)
   t.equal(layer.lookup(layer.lookup(layer.root, 'plain', st), 'x', st), -E.ENOTDIR)
@@ -262,7 +274,7 @@ t.test('a damaged index answers with an errno, never an exception, a hang or a w
     return random % n
   }
   const walk = (image: ErofsImage): number => {
-    let budget = 20000
+    let budget = 8000
     const st = new Stat()
     const visit = (nid: number, depth: number): void => {
       if (budget-- < 0 || depth > 400) return
@@ -279,14 +291,14 @@ t.test('a damaged index answers with an errno, never an exception, a hang or a w
     return budget
   }
   let detected = 0
-  for (let round = 0; round < 60; round++) {
+  for (let round = 0; round < 25; round++) {
     const bad = Buffer.from(good)
     const flips = 1 + next(200)
     for (let i = 0; i < flips; i++) bad[4096 + next(bad.length - 4096)] = next(256)
-    t.type(walk(new ErofsImage(bad)), 'number')
+    walk(new ErofsImage(bad))
     if (verifyIndex(bad) !== undefined) detected++
   }
-  t.equal(detected, 60, 'and its hash tells')
+  t.equal(detected, 25, 'and its hash tells')
   t.throws(() => new ErofsImage(good.subarray(0, 5000)), /truncated/)
   t.throws(() => new ErofsImage(Buffer.alloc(8192)), /not an EROFS/)
   const sb = Buffer.from(good)
@@ -303,6 +315,8 @@ t.test(
     const tree = everything()
     // The kernel reads length from the object, size from the index.
     tree.children?.delete('huge')
+    // A mount with trusted.overlay.* leaves user.overlay.* alone: it shows the escaped name, Lamina the file's own.
+    tree.children?.get('escaped')?.xattrs?.delete('user.overlay.opaque')
     const bytes = writeIndex(tree)
     const image = join(scratch, 'kernel.erofs')
     const meta = join(scratch, 'meta')
@@ -321,6 +335,7 @@ t.test(
     const ours = new Stat()
     const theirs = new Stat()
     let compared = 0
+    const d = new Differences()
     const compare = (inode: TreeInode, node: number, fd: number, where: string): void => {
       const names: string[] = []
       const listed: string[] = []
@@ -328,36 +343,35 @@ t.test(
       listdir(lister, name => listed.push(name))
       close(lister)
       layer.list(node, name => names.push(name))
-      if (JSON.stringify(listed.sort()) !== JSON.stringify(names)) t.same(listed, names, where)
+      d.same(listed.sort(), names, where)
       for (const name of names) {
         const child = layer.lookup(node, name, ours)
         const r = statat(fd, name, theirs)
-        if (r < 0) t.fail(`${where}/${name}: kernel says ${r}`)
+        d.same(r, 0, `${where}/${name}: kernel's answer`)
         const pick = (s: Stat): unknown[] => [s.mode, s.uid, s.gid, s.mtime, s.mtimeNs, s.rdev]
-        if (JSON.stringify(pick(ours)) !== JSON.stringify(pick(theirs)))
-          t.same(pick(ours), pick(theirs), `${where}/${name}`)
+        d.same(pick(ours), pick(theirs), `${where}/${name}`)
         const sub = inode.children?.get(name) as TreeInode
         compared++
-        if ((ours.mode & 0o170000) === 0o120000) t.equal(readlinkat(fd, name), sub.target)
+        if ((ours.mode & 0o170000) === 0o120000) d.same(readlinkat(fd, name), sub.target, name)
         if ((ours.mode & 0o170000) === 0o100000) {
-          t.equal(theirs.size, ours.size)
-          t.equal(theirs.nlink, ours.nlink)
+          d.same(theirs.size, ours.size, name)
+          d.same(theirs.nlink, ours.nlink, name)
           const got = openat(fd, name, 0)
           const mine = layer.open(child)
           const a = Buffer.alloc(200)
           const b = Buffer.alloc(200)
           if (sub.size > 0) {
-            t.equal(pread(got, a, 0), pread(mine, b, 0))
-            t.ok(a.equals(b))
+            d.same(pread(got, a, 0), pread(mine, b, 0), name)
+            d.same(a.equals(b), true, name)
           }
           close(got)
           if (mine >= 0) close(mine)
         }
         const theirNames = listxattrat(fd, name)
-        if (typeof theirNames === 'number') t.fail(`${where}/${name} listxattr ${theirNames}`)
+        if (typeof theirNames === 'number') d.same(theirNames, 'names', `${where}/${name} listxattr`)
         else {
-          t.same([...theirNames].sort(), [...(layer.listxattr(child) as string[])].sort(), `${where}/${name}`)
-          for (const x of theirNames) t.same(getxattrat(fd, name, x), layer.getxattr(child, x))
+          d.same([...theirNames].sort(), [...(layer.listxattr(child) as string[])].sort(), `${where}/${name}`)
+          for (const x of theirNames) d.same(getxattrat(fd, name, x), layer.getxattr(child, x), x)
         }
         if (sub.isDirectory) {
           const below = openat(fd, name, 0o200000)
@@ -369,8 +383,7 @@ t.test(
     const fd = open(merged, 0o200000)
     compare(tree, layer.root, fd, '')
     close(fd)
-    t.ok(compared > 6000, `${compared} entries`)
-    t.ok(statSync(merged).isDirectory())
-    t.equal(RESERVED, '.lamina')
+    t.same(d.found, [])
+    t.ok(compared > 3000, `${compared} entries`)
   },
 )
