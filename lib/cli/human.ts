@@ -8,7 +8,7 @@ export function size(bytes: number): string {
   const units = ['B', 'kB', 'MB', 'GB', 'TB', 'PB']
   let value = bytes
   let unit = 0
-  while (value >= 1000 && unit < units.length - 1) {
+  while (Number(value.toPrecision(3)) >= 1000 && unit < units.length - 1) {
     value /= 1000
     unit++
   }
