@@ -48,6 +48,9 @@ export interface Layer {
   /** Opens a regular file's data read-only; an fd the caller closes, or `-errno`. */
   open(node: LayerNode): number
 
+  /** sha256 (hex) of a regular file's data where the layer knows it without reading; undefined where it does not. */
+  digest?(node: LayerNode): string | undefined
+
   close(): void
 }
 

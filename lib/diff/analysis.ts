@@ -1,0 +1,423 @@
+/**
+ * Owns the account of an image: what each layer adds, changes and removes, and which stored bytes nobody can see.
+ * How it counts
+ * - A **unit** is one regular file's data stored once in one layer: hard links of a layer are one unit, whatever their
+ *   number. `bytes` are data bytes, as a layer tar stores them (no headers, no padding, holes counted).
+ * - A unit is **wasted** when none of its names is visible in the finished image. So each byte is counted once, in the
+ *   layer that stores it, however often its path was rewritten later; the copy that is visible is never waste.
+ * - Added, changed and removed count paths that are no directories, by comparing the tree below with the tree above:
+ *   in both and stored again by the layer = changed.
+ * - Whiteouts that hide nothing (dangling) are counted, and nothing else happens.
+ * - The **store** keeps equal data once (objects by digest): `objects` says what that saves and what is wasted even so.
+ * Layers are given **base first** here, as images list them.
+ * Invariant: total bytes = visible bytes + wasted bytes, over all layers.
+ */
+import { FsError } from '../errno.js'
+import { isWhiteout, type Layer, type LayerNode } from '../layer/layer.js'
+import { S } from '../sys/constants.js'
+import { Stat } from '../sys/stat.js'
+import { childPath } from './change.js'
+
+/** One file's data, stored once in one layer. */
+export interface Unit {
+  readonly layer: number
+  readonly bytes: number
+  readonly digest: string | undefined
+  /** How many names of it are visible now; 0 at the end: wasted. */
+  visible: number
+}
+
+/** One object of the finished (or so far finished) image. Directories have `children`. */
+export interface TreeNode {
+  readonly name: string
+  readonly parent: TreeNode | undefined
+  children: Map<string, TreeNode> | undefined
+  /** The layer (base = 0) that gives its attributes. */
+  layer: number
+  mode: number
+  uid: number
+  gid: number
+  size: number
+  mtime: number
+  mtimeNs: number
+  rdev: number
+  unit: Unit | undefined
+}
+
+/** Why bytes of a lower layer cannot be seen. */
+export type HiddenBy = 'overwritten' | 'removed'
+
+/** One wasted unit: `bytes` stored by `layer` under `path`, invisible since `by`. */
+export interface Waste {
+  readonly path: string
+  readonly bytes: number
+  readonly layer: number
+  readonly by: number
+  readonly how: HiddenBy
+  readonly digest: string | undefined
+}
+
+/** What happened to one path in one layer, for those who want the whole list. */
+export interface FileEvent {
+  readonly layer: number
+  readonly kind: 'added' | 'changed' | 'removed'
+  /** Inside a removed directory, or hidden by an opaque one: said by the mark above, not by the layer itself. */
+  readonly implied: boolean
+  readonly path: string
+  /** As it is after the layer; as it was before, for `removed`. Valid during the call only. */
+  readonly node: TreeNode
+  /** As it was before, for `changed`. */
+  readonly before: TreeNode | undefined
+}
+
+export interface LayerAccount {
+  /** Data bytes the layer stores, each unit once. */
+  bytes: number
+  /** Of these, bytes that the finished image still shows. */
+  visibleBytes: number
+  added: number
+  changed: number
+  removed: number
+  /** Bytes of layers below that this layer made invisible. */
+  hiddenBytes: number
+  whiteouts: number
+  danglingWhiteouts: number
+  opaques: number
+  /** Non-directories the layer itself stores (hard-linked names each). */
+  files: number
+}
+
+export interface Analysis {
+  readonly layers: readonly LayerAccount[]
+  readonly root: TreeNode | undefined
+  /** Every wasted unit, largest first, then by path. */
+  readonly waste: readonly Waste[]
+  readonly totalBytes: number
+  readonly wastedBytes: number
+  /** Bytes of all layers but the first. */
+  readonly userBytes: number
+  /** Visible bytes / total bytes; 1 for an image of no bytes. */
+  readonly efficiency: number
+  /** Equal data kept once; undefined unless every layer knows its digests. */
+  readonly objects: { readonly bytes: number; readonly wastedBytes: number } | undefined
+}
+
+/** Analyses layers, **base first**. `each` gets every path of every layer. Throws FsError when a layer cannot be read. */
+export function analyse(layers: readonly Layer[], each?: (event: FileEvent) => void): Analysis {
+  return new Accountant(layers, each).run()
+}
+
+/** Absolute path (byte string) of a node. */
+export function pathOf(node: TreeNode): string {
+  const names: string[] = []
+  for (let n: TreeNode | undefined = node; n?.parent !== undefined; n = n.parent) names.push(n.name)
+  return `/${names.reverse().join('/')}`
+}
+
+interface Task {
+  readonly node: LayerNode
+  readonly dir: TreeNode
+  readonly path: string
+  /** Nothing below this layer shows through here. */
+  readonly opaque: boolean
+}
+
+const st = new Stat()
+
+class Accountant {
+  readonly #layers: readonly Layer[]
+  readonly #each: ((event: FileEvent) => void) | undefined
+  readonly #accounts: LayerAccount[] = []
+  readonly #units: Unit[] = []
+  readonly #waste: Waste[] = []
+  #root: TreeNode | undefined
+  #index = 0
+  #links = new Map<number, Unit>()
+
+  constructor(layers: readonly Layer[], each: ((event: FileEvent) => void) | undefined) {
+    this.#layers = layers
+    this.#each = each
+  }
+
+  run(): Analysis {
+    for (const [index, layer] of this.#layers.entries()) this.#layer(index, layer)
+    for (const unit of this.#units) if (unit.visible > 0) this.#account(unit.layer).visibleBytes += unit.bytes
+    const totalBytes = sum(this.#accounts, a => a.bytes)
+    const wastedBytes = sum(this.#waste, w => w.bytes)
+    const compare = (a: Waste, b: Waste): number =>
+      b.bytes - a.bytes || (a.path < b.path ? -1 : a.path > b.path ? 1 : 0)
+    return {
+      layers: this.#accounts,
+      root: this.#root,
+      waste: this.#waste.sort(compare),
+      totalBytes,
+      wastedBytes,
+      userBytes: sum(this.#accounts.slice(1), a => a.bytes),
+      efficiency: totalBytes === 0 ? 1 : (totalBytes - wastedBytes) / totalBytes,
+      objects: this.#objects(),
+    }
+  }
+
+  #account(layer: number): LayerAccount {
+    return this.#accounts[layer] as LayerAccount
+  }
+
+  #objects(): Analysis['objects'] {
+    const objects = new Map<string, { bytes: number; visible: boolean }>()
+    for (const { digest, bytes, visible } of this.#units) {
+      if (digest === undefined) return undefined
+      const object = objects.get(digest)
+      if (object === undefined) objects.set(digest, { bytes, visible: visible > 0 })
+      else object.visible ||= visible > 0
+    }
+    return {
+      bytes: sum(objects.values(), o => o.bytes),
+      wastedBytes: sum(objects.values(), o => (o.visible ? 0 : o.bytes)),
+    }
+  }
+
+  #layer(index: number, layer: Layer): void {
+    this.#index = index
+    this.#links = new Map()
+    this.#accounts.push({
+      bytes: 0,
+      visibleBytes: 0,
+      added: 0,
+      changed: 0,
+      removed: 0,
+      hiddenBytes: 0,
+      whiteouts: 0,
+      danglingWhiteouts: 0,
+      opaques: 0,
+      files: 0,
+    })
+    const r = layer.stat(layer.root, st)
+    if (r < 0) throw new FsError(r, 'stat', '/')
+    if (this.#root === undefined) this.#root = this.#node('', undefined)
+    else this.#restate(this.#root)
+    const tasks: Task[] = [{ node: layer.root, dir: this.#root, path: '/', opaque: layer.isOpaque(layer.root) }]
+    for (let task = tasks.pop(); task !== undefined; task = tasks.pop()) {
+      this.#directory(layer, task, tasks)
+      if (task.node !== layer.root) layer.release(task.node)
+    }
+  }
+
+  #directory(layer: Layer, { node, dir, path, opaque }: Task, tasks: Task[]): void {
+    const names: string[] = []
+    const r = layer.list(node, name => names.push(name))
+    if (r < 0) throw new FsError(r, 'readdir', path)
+    const children = (dir.children ??= new Map<string, TreeNode>())
+    let below: Map<string, TreeNode> = children
+    if (opaque && children.size > 0) {
+      below = new Map(children)
+      children.clear()
+    }
+    for (const name of names) {
+      const child = layer.lookup(node, name, st)
+      if (child < 0) throw new FsError(child, 'lookup', childPath(path, name))
+      const old = below.get(name)
+      if (below !== children) below.delete(name)
+      let task: Task | undefined
+      if (isWhiteout(st)) {
+        if (below !== children) {
+          if (old !== undefined) below.set(name, old)
+        } else this.#whiteout(dir, old, name)
+      } else task = this.#entry(layer, child, dir, old, name, path, opaque)
+      if (task === undefined) layer.release(child)
+      else tasks.push(task)
+    }
+    if (below !== children) for (const old of below.values()) this.#hide(old, 'removed', true)
+  }
+
+  #whiteout(dir: TreeNode, old: TreeNode | undefined, name: string): void {
+    const account = this.#account(this.#index)
+    account.whiteouts++
+    if (old === undefined) account.danglingWhiteouts++
+    else {
+      dir.children?.delete(name)
+      this.#hide(old, 'removed', false)
+    }
+  }
+
+  /** A name that the layer stores, its Stat in `st`. Returns what is to be done below it. */
+  #entry(
+    layer: Layer,
+    node: LayerNode,
+    dir: TreeNode,
+    old: TreeNode | undefined,
+    name: string,
+    path: string,
+    opaque: boolean,
+  ): Task | undefined {
+    const account = this.#account(this.#index)
+    if ((st.mode & S.IFMT) === S.IFDIR) {
+      let kept = old
+      if (old?.children === undefined) {
+        kept = this.#node(name, dir)
+        kept.children = new Map()
+        if (old !== undefined) this.#hide(old, 'overwritten', false)
+      } else this.#restate(old)
+      const child = kept as TreeNode
+      dir.children?.set(name, child)
+      const isOpaque = layer.isOpaque(node)
+      if (isOpaque) account.opaques++
+      return { node, dir: child, path: childPath(path, name), opaque: opaque || isOpaque }
+    }
+    const fresh = this.#node(name, dir)
+    fresh.unit = this.#unit(layer, node)
+    account.files++
+    dir.children?.set(name, fresh)
+    const changed = old !== undefined && old.children === undefined
+    if (changed) account.changed++
+    else account.added++
+    this.#each?.({
+      layer: this.#index,
+      kind: changed ? 'changed' : 'added',
+      implied: false,
+      path: childPath(path, name),
+      node: fresh,
+      before: changed ? old : undefined,
+    })
+    if (changed) this.#lose(old, 'overwritten')
+    else if (old !== undefined) this.#hide(old, 'overwritten', true)
+    return undefined
+  }
+
+  #unit(layer: Layer, node: LayerNode): Unit | undefined {
+    if ((st.mode & S.IFMT) !== S.IFREG || st.size === 0) return undefined
+    let unit = st.nlink > 1 ? this.#links.get(st.ino) : undefined
+    if (unit === undefined) {
+      unit = { layer: this.#index, bytes: st.size, digest: layer.digest?.(node), visible: 0 }
+      if (st.nlink > 1) this.#links.set(st.ino, unit)
+      this.#units.push(unit)
+      this.#account(this.#index).bytes += unit.bytes
+    }
+    unit.visible++
+    return unit
+  }
+
+  #node(name: string, parent: TreeNode | undefined): TreeNode {
+    return {
+      name,
+      parent,
+      children: undefined,
+      layer: this.#index,
+      mode: st.mode,
+      uid: st.uid,
+      gid: st.gid,
+      size: st.size,
+      mtime: st.mtime,
+      mtimeNs: st.mtimeNs,
+      rdev: st.rdev,
+      unit: undefined,
+    }
+  }
+
+  /** A directory that was there already takes the layer's attributes. */
+  #restate(dir: TreeNode): void {
+    if (
+      dir.mode === st.mode &&
+      dir.uid === st.uid &&
+      dir.gid === st.gid &&
+      dir.mtime === st.mtime &&
+      dir.mtimeNs === st.mtimeNs
+    )
+      return
+    dir.mode = st.mode
+    dir.uid = st.uid
+    dir.gid = st.gid
+    dir.mtime = st.mtime
+    dir.mtimeNs = st.mtimeNs
+    dir.layer = this.#index
+  }
+
+  /** Everything at and below `top` is gone. `implied`: no mark of the layer names `top` itself. */
+  #hide(top: TreeNode, how: HiddenBy, implied: boolean): void {
+    const account = this.#account(this.#index)
+    const stack = [top]
+    for (let node = stack.pop(); node !== undefined; node = stack.pop()) {
+      if (node.children !== undefined) for (const child of node.children.values()) stack.push(child)
+      else {
+        account.removed++
+        this.#each?.({
+          layer: this.#index,
+          kind: 'removed',
+          implied: implied || node !== top,
+          path: pathOf(node),
+          node,
+          before: undefined,
+        })
+        this.#lose(node, how)
+      }
+    }
+  }
+
+  #lose(node: TreeNode, how: HiddenBy): void {
+    const unit = node.unit
+    if (unit === undefined || --unit.visible > 0) return
+    this.#account(this.#index).hiddenBytes += unit.bytes
+    this.#waste.push({
+      path: pathOf(node),
+      bytes: unit.bytes,
+      layer: unit.layer,
+      by: this.#index,
+      how,
+      digest: unit.digest,
+    })
+  }
+}
+
+function sum<T>(items: Iterable<T>, of: (item: T) => number): number {
+  let total = 0
+  for (const item of items) total += of(item)
+  return total
+}
+
+/** Files of the finished image with equal data stored more than once. */
+export interface Duplicate {
+  readonly digest: string
+  readonly bytes: number
+  /** Sorted; hard links of one unit count as one copy and give one path each. */
+  readonly paths: readonly string[]
+  readonly copies: number
+}
+
+/**
+ * Visible files with equal data in more than one unit, largest saving first. Layers that know no digests are asked
+ * through `digestOf` (only for files whose size occurs twice).
+ */
+export function duplicates(analysis: Analysis, digestOf?: (path: string, node: TreeNode) => string): Duplicate[] {
+  const bySize = new Map<number, Map<Unit, { path: string; node: TreeNode }[]>>()
+  const stack = analysis.root === undefined ? [] : [{ node: analysis.root, path: '/' }]
+  for (let top = stack.pop(); top !== undefined; top = stack.pop()) {
+    for (const node of top.node.children?.values() ?? []) {
+      const path = childPath(top.path, node.name)
+      if (node.children !== undefined) stack.push({ node, path })
+      else if (node.unit !== undefined) {
+        let units = bySize.get(node.unit.bytes)
+        if (units === undefined) bySize.set(node.unit.bytes, (units = new Map()))
+        const names = units.get(node.unit)
+        if (names === undefined) units.set(node.unit, [{ path, node }])
+        else names.push({ path, node })
+      }
+    }
+  }
+  const found: Duplicate[] = []
+  for (const [bytes, units] of bySize) {
+    if (units.size < 2) continue
+    const byDigest = new Map<string, string[][]>()
+    for (const [unit, names] of units) {
+      const [first] = names
+      const digest = unit.digest ?? (first && digestOf?.(first.path, first.node))
+      if (digest === undefined) continue
+      const paths = names.map(n => n.path)
+      const group = byDigest.get(digest)
+      if (group === undefined) byDigest.set(digest, [paths])
+      else group.push(paths)
+    }
+    for (const [digest, groups] of byDigest) {
+      if (groups.length > 1) found.push({ digest, bytes, paths: groups.flat().sort(), copies: groups.length })
+    }
+  }
+  return found.sort((a, b) => b.bytes * (b.copies - 1) - a.bytes * (a.copies - 1) || (a.digest < b.digest ? -1 : 1))
+}

@@ -1,0 +1,241 @@
+/**
+ * Owns the comparison of two trees, each a stack of layers: `compare`. A container against its image, an image against
+ * another, a layer against what is below it and a directory against a directory are all this one walk.
+ * How it stays as cheap as the change: where both stacks end in the same layers at the same place, only names that the
+ * layers *above* list can differ, so only those are looked up. An upper of ten files over an image of 150,000 costs ten
+ * look-ups; two images with a common base cost their own layers.
+ * Invariant: the result is the change model's list (change.ts): sorted, each path once.
+ */
+import {
+  type Aspect,
+  type Attributes,
+  byPath,
+  childPath,
+  type Change,
+  isDirectory,
+  isRegular,
+  isSymlink,
+} from './change.js'
+import { sameContent } from './content.js'
+import { type Entry, MergedTree, type Part } from './merged.js'
+import type { Layer } from '../layer/layer.js'
+import { S } from '../sys/constants.js'
+
+export interface CompareOptions {
+  /** Say `renamed` where a redirect tells so, instead of removed + added. Default false: what a layer tar needs. */
+  readonly renames?: boolean
+  /** Only these paths (absolute byte strings) and what is below them. Default: everything. */
+  readonly within?: readonly string[]
+  /** Do not report modifications of times alone. Default false. */
+  readonly ignoreTimes?: boolean
+  /**
+   * Called for a file that was looked at, has other hard-linked names, and did not change: who writes the changes out
+   * needs its name too, or a new link to it would become a copy.
+   */
+  readonly sameLink?: (path: string, attributes: Attributes) => void
+}
+
+/** Labels that the host puts on files, not the tree's author: never a difference. */
+const IGNORED_XATTRS = new Set(['security.selinux', 'security.evm', 'security.ima'])
+
+/**
+ * What turns the tree `before` into the tree `after`; both **topmost layer first**, and either may be empty. Layers
+ * that both have must be the same objects (`===`) for the comparison to skip them. Throws FsError when a layer cannot
+ * be read.
+ */
+export function compare(before: readonly Layer[], after: readonly Layer[], options: CompareOptions = {}): Change[] {
+  return compareTrees(new MergedTree(before), new MergedTree(after), options)
+}
+
+/** `compare` of trees that the caller keeps, to read from them afterwards. */
+export function compareTrees(before: MergedTree, after: MergedTree, options: CompareOptions = {}): Change[] {
+  return new Comparison(before, after, options).run()
+}
+
+interface Pair {
+  readonly a: Entry | undefined
+  readonly b: Entry
+  readonly names: readonly string[]
+  at: number
+}
+
+class Comparison {
+  readonly #a: MergedTree
+  readonly #b: MergedTree
+  readonly #renames: boolean
+  readonly #within: readonly string[] | undefined
+  readonly #ignoreTimes: boolean
+  readonly #sameLink: CompareOptions['sameLink']
+  readonly #changes: Change[] = []
+  /** Old places of what was found renamed: not reported as removed. */
+  readonly #moved = new Set<string>()
+  /** Where what was removed below a renamed directory lay in the tree before, by its path in the list. */
+  readonly #old = new Map<string, string>()
+  readonly #stack: Pair[] = []
+
+  constructor(before: MergedTree, after: MergedTree, options: CompareOptions) {
+    this.#a = before
+    this.#b = after
+    this.#renames = options.renames ?? false
+    this.#within = options.within?.length
+      ? options.within.map(p => (p === '/' ? '/' : p.replace(/\/+$/, '')))
+      : undefined
+    this.#ignoreTimes = options.ignoreTimes ?? false
+    this.#sameLink = options.sameLink
+  }
+
+  run(): Change[] {
+    const stack = this.#stack
+    try {
+      this.#pair('/', this.#a.root(), this.#b.root())
+      for (let top = stack.at(-1); top !== undefined; top = stack.at(-1)) {
+        const name = top.names[top.at++]
+        if (name === undefined) {
+          stack.pop()
+          this.#release(top.a, top.b)
+          continue
+        }
+        const path = childPath(top.b.path, name)
+        this.#pair(path, top.a && this.#a.lookup(top.a, name), this.#b.lookup(top.b, name))
+      }
+    } finally {
+      for (const { a, b } of stack) this.#release(a, b)
+    }
+    const isMoved = (c: Change): boolean => c.kind === 'removed' && this.#moved.has(this.#old.get(c.path) ?? c.path)
+    const changes = this.#moved.size > 0 ? this.#changes.filter(c => !isMoved(c)) : this.#changes
+    return changes.sort(byPath)
+  }
+
+  #release(a: Entry | undefined, b: Entry | undefined): void {
+    if (a !== undefined) this.#a.release(a)
+    if (b !== undefined) this.#b.release(b)
+  }
+
+  /** Reports what differs between two objects, and puts their directories on the stack. Owns both entries. */
+  #pair(path: string, a: Entry | undefined, b: Entry | undefined): void {
+    let old = a
+    let kept = false
+    try {
+      if (a === undefined && b === undefined) return
+      const wanted = this.#wanted(path)
+      if (wanted === 'no') return
+      if (b === undefined) {
+        if (wanted !== 'yes' || a === undefined) return
+        if (a.path !== path) this.#old.set(path, a.path)
+        this.#changes.push({ kind: 'removed', path, before: a.attributes })
+        return
+      }
+      let from: string | undefined
+      // Below a renamed directory the names simply continue: `a` is then found where `b` says it came from.
+      if (this.#renames && b.origin !== path && b.parts.length > 1 && a?.path !== b.origin) {
+        const origin = this.#origin(b)
+        if (origin !== undefined) {
+          if (a !== undefined) this.#a.release(a)
+          old = origin
+          from = origin.path
+        }
+      }
+      if (wanted === 'yes') this.#report(path, old, b, from)
+      kept = this.#descend(old, b)
+    } finally {
+      if (!kept) this.#release(old, b)
+    }
+  }
+
+  /** Where the renamed `b` was before, if the tree before has it there, made of the same parts. */
+  #origin(b: Entry): Entry | undefined {
+    const entry = this.#a.resolve(b.origin)
+    if (entry !== undefined && entry.path === b.origin && sharedParts(entry.parts, b.parts) > 0) return entry
+    if (entry !== undefined) this.#a.release(entry)
+    return undefined
+  }
+
+  #report(path: string, a: Entry | undefined, b: Entry, from: string | undefined): void {
+    const after = b.attributes
+    if (a === undefined) {
+      this.#changes.push({ kind: 'added', path, after })
+      return
+    }
+    const before = a.attributes
+    const aspects = this.#aspects(a, b)
+    if (from !== undefined) {
+      this.#moved.add(from)
+      this.#changes.push({ kind: 'renamed', path, from, aspects, before, after })
+    } else if (b.opaque && path !== '/' && isDirectory(before) && isDirectory(after) && !sameTop(a, b)) {
+      this.#changes.push({ kind: 'replaced', path, aspects, before, after })
+    } else if (aspects.length > 0) {
+      this.#changes.push({ kind: 'modified', path, aspects, before, after })
+    } else if (after.nlink > 1 && !isDirectory(after)) this.#sameLink?.(path, after)
+  }
+
+  /** Puts the directories on the stack with the names that can differ. False: nothing to descend into. */
+  #descend(a: Entry | undefined, b: Entry): boolean {
+    if (!isDirectory(b.attributes)) return false
+    const old = a !== undefined && isDirectory(a.attributes) ? a : undefined
+    const shared = old === undefined ? 0 : sharedParts(old.parts, b.parts)
+    const names = new Set(this.#b.candidates(b, b.parts.length - shared))
+    if (old !== undefined) for (const n of this.#a.candidates(old, old.parts.length - shared)) names.add(n)
+    if (names.size === 0) return false
+    if (a !== undefined && old === undefined) this.#a.release(a)
+    this.#stack.push({ a: old, b, names: [...names], at: 0 })
+    return true
+  }
+
+  #wanted(path: string): 'yes' | 'above' | 'no' {
+    if (this.#within === undefined) return 'yes'
+    let above = false
+    for (const w of this.#within) {
+      if (w === '/' || path === w || path.startsWith(`${w}/`)) return 'yes'
+      above ||= path === '/' || w.startsWith(`${path}/`)
+    }
+    return above ? 'above' : 'no'
+  }
+
+  #aspects(ea: Entry, eb: Entry): Aspect[] {
+    if (sameTop(ea, eb) && ea.parts.length === eb.parts.length) return []
+    const a = ea.attributes
+    const b = eb.attributes
+    const aspects: Aspect[] = []
+    if ((a.mode & S.IFMT) !== (b.mode & S.IFMT)) aspects.push('type')
+    else if (!this.#sameData(ea, eb)) aspects.push('content')
+    if ((a.mode & 0o7777) !== (b.mode & 0o7777)) aspects.push('mode')
+    if (a.uid !== b.uid || a.gid !== b.gid) aspects.push('owner')
+    if (!this.#ignoreTimes && (a.mtime !== b.mtime || a.mtimeNs !== b.mtimeNs)) aspects.push('time')
+    if (!sameXattrs(this.#a.xattrs(ea), this.#b.xattrs(eb))) aspects.push('xattr')
+    return aspects
+  }
+
+  #sameData(ea: Entry, eb: Entry): boolean {
+    if (isRegular(ea.attributes)) return sameContent(this.#a, ea, this.#b, eb)
+    if (isSymlink(ea.attributes)) return this.#a.readlink(ea) === this.#b.readlink(eb)
+    return ea.attributes.rdev === eb.attributes.rdev
+  }
+}
+
+/** How many parts at the end of both lists are the same directory of the same layer. */
+function sharedParts(a: readonly Part[], b: readonly Part[]): number {
+  let n = 0
+  while (n < a.length && n < b.length && samePart(a[a.length - 1 - n] as Part, b[b.length - 1 - n] as Part)) n++
+  return n
+}
+
+function samePart(a: Part, b: Part): boolean {
+  return a.layer === b.layer && a.path === b.path
+}
+
+function sameTop(a: Entry, b: Entry): boolean {
+  return samePart(a.parts[0] as Part, b.parts[0] as Part)
+}
+
+function sameXattrs(a: Map<string, Buffer>, b: Map<string, Buffer>): boolean {
+  for (const name of IGNORED_XATTRS) {
+    a.delete(name)
+    b.delete(name)
+  }
+  if (a.size !== b.size) return false
+  for (const [name, value] of a) {
+    const other = b.get(name)
+    if (other === undefined || !value.equals(other)) return false
+  }
+  return true
+}
