@@ -58,7 +58,7 @@ export class Jobs {
       await new Promise(resolve => setTimeout(resolve, 5))
       this.collect(each)
     }
-    await Promise.all(this.#threads.map(thread => thread?.worker.terminate()))
+    for (const thread of this.#threads) await thread?.worker.terminate()
   }
 
   #idle(): Thread | undefined {

@@ -32,7 +32,7 @@ export interface SessionOptions {
   readonly filesystem: Filesystem
   readonly wishes: Wishes
   readonly volatile: boolean
-  log(message: string): void
+  readonly log: (message: string) => void
   /** Requests seen, by opcode; `Counter` names the others. Shared memory, so that another thread can look. */
   readonly counters?: Float64Array
   readonly wake?: Wake

@@ -197,7 +197,14 @@ export class Mirror implements Filesystem {
         },
       })
     }
-    return this.#opened(file.openat(this.#root, path, flags & ~O.NOFOLLOW), out)
+    return this.#opened(file.openat(this.#root, path, this.#flags(flags)), out)
+  }
+
+  /** With write-back the kernel also reads, and places appended data itself. */
+  #flags(flags: number): number {
+    const wanted = flags & ~O.NOFOLLOW
+    if (!this.host.writeback || (flags & O.ACCMODE) === O.RDONLY) return wanted
+    return (wanted & ~(O.ACCMODE | O.APPEND)) | O.RDWR
   }
 
   #opened(fd: number, out: OpenResult): number {
@@ -220,7 +227,7 @@ export class Mirror implements Filesystem {
     out: Entry,
     open: OpenResult,
   ): number {
-    const fd = file.openat(this.#root, this.#path(parent, name), flags | O.CREAT, mode & ~caller.umask)
+    const fd = file.openat(this.#root, this.#path(parent, name), this.#flags(flags) | O.CREAT, mode & ~caller.umask)
     const r = this.#opened(fd, open)
     return r < 0 ? r : this.#made(caller, parent, name, 0, out)
   }

@@ -1,6 +1,7 @@
 /** Mounts the mirror filesystem for a test, served by a thread of this process; commands on it run in other processes. */
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import type { Test } from 'tap'
@@ -28,7 +29,7 @@ export interface Mounted {
   readonly source: string
   readonly point: string
   /** Requests seen so far of that opcode. */
-  count(op: OpName | keyof typeof Counter): number
+  readonly count: (op: OpName | keyof typeof Counter) => number
   /** Runs a shell script with $M the mountpoint and $S the source directory; its output. Throws when it fails. */
   sh(script: string, options?: { uid?: number; gid?: number }): string
   state(): Promise<State>
@@ -43,10 +44,11 @@ export interface MountedOptions {
 }
 
 export function mounted(t: Test, options: MountedOptions = {}): Mounted {
-  const base = t.testdir({ source: {}, mount: {} })
+  const base = mkdtempSync(join(tmpdir(), 'lamina-fuse-'))
+  chmodSync(base, 0o755)
   const source = join(base, 'source')
   const point = join(base, 'mount')
-  mkdirSync(join(source, 'slow'))
+  for (const path of [source, point, join(source, 'slow')]) mkdirSync(path)
   const fd = mountAt(point, { source: 'lamina-test', readOnly: false, allowOther: true })
   const counters = new Float64Array(new SharedArrayBuffer(COUNTERS * 8))
   const wake = createWake()
@@ -67,6 +69,7 @@ export function mounted(t: Test, options: MountedOptions = {}): Mounted {
   t.teardown(async () => {
     unmount(point, true)
     await exited
+    rmSync(base, { recursive: true })
   })
   return {
     source,

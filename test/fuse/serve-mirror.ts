@@ -12,13 +12,13 @@ const lines: string[] = []
 const filesystem = new Mirror(data.mirror)
 const session = new Session({ ...data, filesystem, log: line => lines.push(line) })
 
-let asked = false
-parentPort?.on('message', () => (asked = true))
+const asked: unknown[] = []
+parentPort?.on('message', message => asked.push(message))
 for (;;) {
   const outcome = session.run()
   await new Promise(resolve => setImmediate(resolve))
-  if (asked || outcome === 'ended') {
-    asked = false
+  if (asked.length > 0 || outcome === 'ended') {
+    asked.length = 0
     const { agreed, passthrough } = session
     parentPort?.postMessage({ outcome, lines, agreed, passthrough, lookups: [...filesystem.lookups.values()] })
   }
