@@ -12,6 +12,7 @@ const packages = {
   'real root filesystems': ['mmdebstrap'],
   'containers: networks, users, runtimes': ['iproute2', 'nftables', 'uidmap', 'crun'],
   'real programs on the mount': ['git', 'rsync', 'sqlite3', 'gcc', 'libc6-dev', 'curl', 'procps'],
+  'shells, for completion': ['zsh', 'fish'],
 }
 
 const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
@@ -43,7 +44,7 @@ function installPackages() {
   const missing = missingPackages()
   if (missing.length === 0) return
   const stamp = 'node_modules/.lamina-setup-apt'
-  const tried = statSync(stamp, { throwIfNoEntry: false })?.mtimeMs ?? 0
+  const tried = existsSync(stamp) && readFileSync(stamp, 'utf8') === missing.join('\n') ? statSync(stamp).mtimeMs : 0
   const why =
     process.geteuid() !== 0
       ? 'not root'

@@ -12,6 +12,10 @@ export interface Verb {
 
 export const groups: Readonly<Record<string, Readonly<Record<string, Verb>>>> = {
   General: {
+    completion: {
+      describe: 'Print the completion script for bash, zsh or fish',
+      load: () => import('./commands/completion.js'),
+    },
     version: { describe: 'Show versions of Lamina, Node and the kernel', load: () => import('./commands/version.js') },
   },
 }

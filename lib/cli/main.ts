@@ -34,6 +34,12 @@ interface State {
 }
 
 async function dispatch(argv: readonly string[], streams: Streams, state: State): Promise<number> {
+  if (argv[0] === '__complete') {
+    const { candidates } = await import('./complete.js')
+    const lines = await candidates(argv.slice(1), async () => undefined)
+    streams.stdout.write(lines.map(line => `${line}\n`).join(''))
+    return ExitCode.Ok
+  }
   const { root, rest, wants } = leading(argv, state)
   if (wants === 'version') {
     const { version } = await import('./version.js')

@@ -110,7 +110,7 @@ export function analyse(layers: readonly Layer[], each?: (event: FileEvent) => v
 /** Absolute path (byte string) of a node. */
 export function pathOf(node: TreeNode): string {
   const names: string[] = []
-  for (let n: TreeNode | undefined = node; n?.parent !== undefined; n = n.parent) names.push(n.name)
+  for (let n: TreeNode | undefined = node; n.parent !== undefined; n = n.parent) names.push(n.name)
   return `/${names.reverse().join('/')}`
 }
 
