@@ -62,6 +62,12 @@ export function dup(fd: number, min = 3): number {
   return ret(c.dup3(fd, 1030, min) as number)
 }
 
+/** Makes reads and writes of `fd` return EAGAIN instead of waiting (fcntl F_SETFL). 0 or `-errno`. */
+export function setNonblocking(fd: number): number {
+  const flags = ret(c.dup3(fd, 3, 0) as number)
+  return flags < 0 ? flags : ret(c.dup3(fd, 4, flags | O.NONBLOCK) as number)
+}
+
 /** read(2) into memory at `address`. */
 export function readAt(fd: number, address: number, length: number): number {
   return ret(c.read(fd, address, length) as number)

@@ -15,6 +15,7 @@
  *   every accepted `DirSink.entry` adds one; `forget` takes them back (fuse(4), libfuse's lookup count).
  * - Permission checks are the kernel's (mount option default_permissions, POSIX_ACL): no method repeats them.
  */
+import type { JobSpec } from '../sys/job.js'
 import type { Stat, StatFs } from '../sys/stat.js'
 
 /** A filesystem inode as the kernel names it. 1 is the root. Never reused within a session. */
@@ -106,12 +107,6 @@ export interface Io {
   readonly buffer: Buffer
   readonly address: number
 }
-
-/** Work for another thread, as plain data. fds stay open until `done`. */
-export type JobSpec =
-  | { readonly op: 'copy'; readonly from: number; readonly to: number; readonly size: number }
-  | { readonly op: 'fsync'; readonly fd: number; readonly dataOnly: boolean }
-  | { readonly op: 'syncfs'; readonly fd: number }
 
 export interface Job {
   readonly spec: JobSpec

@@ -1,0 +1,83 @@
+/**
+ * Owns long file work that is done away from the thread that serves: copying a file's data, syncing. A job is plain
+ * data, so that it can cross threads; fds are the process's and stay open until the job is done.
+ * Invariant: `runJob` is blocking, touches nothing but the fds it is given, and returns 0 or `-errno`.
+ */
+import { E } from '../errno.js'
+import { SEEK } from './constants.js'
+import { copyFileRange, fdatasync, ficlone, fsync, ftruncate, lseek, preadAt, pwriteAt, syncfs } from './file.js'
+import { addressOf, alloc } from './libc.js'
+
+export type JobSpec =
+  /** Makes `to` (empty, writable) hold the `size` bytes of `from`: shared extents where the filesystem can, holes kept. */
+  | { readonly op: 'copy'; readonly from: number; readonly to: number; readonly size: number }
+  | { readonly op: 'fsync'; readonly fd: number; readonly dataOnly: boolean }
+  | { readonly op: 'syncfs'; readonly fd: number }
+
+export function runJob(spec: JobSpec): number {
+  switch (spec.op) {
+    case 'copy':
+      return copyData(spec.from, spec.to, spec.size)
+    case 'fsync':
+      return spec.dataOnly ? fdatasync(spec.fd) : fsync(spec.fd)
+    case 'syncfs':
+      return syncfs(spec.fd)
+  }
+}
+
+/**
+ * Copies `size` bytes from the start of `from` to the start of `to`: FICLONE, else each data range by copy_file_range,
+ * else by read and write. `to` has exactly `size` bytes afterwards. A source that is shorter leaves a hole at the end.
+ */
+export function copyData(from: number, to: number, size: number): number {
+  if (size > 0 && ficlone(to, from) === 0) return ftruncate(to, size)
+  for (let at = 0; at < size;) {
+    let start = lseek(from, at, SEEK.DATA)
+    if (start === -E.ENXIO) break
+    let end = size
+    if (start < 0)
+      start = at // the filesystem has no notion of holes: all is data
+    else {
+      const hole = lseek(from, start, SEEK.HOLE)
+      if (hole > start) end = Math.min(hole, size)
+    }
+    if (start >= size) break
+    const r = copyRange(from, to, start, end)
+    if (r < 0) return r
+    at = end
+  }
+  return ftruncate(to, size)
+}
+
+function copyRange(from: number, to: number, start: number, end: number): number {
+  for (let at = start; at < end;) {
+    const n = copyFileRange(from, at, to, at, Math.min(end - at, 0x7ffff000))
+    if (n === -E.EINTR) continue
+    // Not for this pair of filesystems, or this kind of file: by hand. Zero bytes: so do some pseudo files.
+    if (n === 0 || n === -E.EXDEV || n === -E.EOPNOTSUPP || n === -E.EINVAL || n === -E.ENOSYS || n === -E.EBADF)
+      return copyByHand(from, to, at, end)
+    if (n < 0) return n
+    at += n
+  }
+  return 0
+}
+
+const CHUNK = 1024 * 1024
+
+function copyByHand(from: number, to: number, start: number, end: number): number {
+  const buffer = alloc(Math.min(CHUNK, end - start))
+  const address = addressOf(buffer)
+  for (let at = start; at < end;) {
+    const n = preadAt(from, address, Math.min(buffer.length, end - at), at)
+    if (n === -E.EINTR) continue
+    if (n <= 0) return n
+    for (let done = 0; done < n;) {
+      const written = pwriteAt(to, address + done, n - done, at + done)
+      if (written === -E.EINTR) continue
+      if (written < 0) return written
+      done += written
+    }
+    at += n
+  }
+  return 0
+}

@@ -1,0 +1,66 @@
+/**
+ * Owns passing file descriptors between processes: socketpair(2), and recvmsg/sendmsg with SCM_RIGHTS (unix(7)).
+ * Formats: struct msghdr and cmsghdr of 64-bit Linux. Invariant: every fd that arrives here is close-on-exec.
+ */
+import { E } from '../errno.js'
+import { addressOf, alloc, libc, ret } from './libc.js'
+
+const c = {
+  socketpair: libc.func('int socketpair(int domain, int type, int protocol, uintptr_t out)'),
+  recvmsg: libc.func('intptr_t recvmsg(int fd, uintptr_t message, int flags)'),
+  sendmsg: libc.func('intptr_t sendmsg(int fd, uintptr_t message, int flags)'),
+}
+
+const AF_UNIX = 1
+const SOCK = { STREAM: 1, SEQPACKET: 5 } as const
+const SOCK_CLOEXEC = 0o2000000
+const SOL_SOCKET = 1
+const SCM_RIGHTS = 1
+const MSG_CMSG_CLOEXEC = 0x40000000
+const MSG_NOSIGNAL = 0x4000
+
+/** A connected pair of Unix sockets, close-on-exec; `packets` keeps message boundaries (SOCK_SEQPACKET). Or `-errno`. */
+export function socketpair(packets = false): [number, number] | number {
+  const out = alloc(8)
+  const type = (packets ? SOCK.SEQPACKET : SOCK.STREAM) | SOCK_CLOEXEC
+  const r = ret(c.socketpair(AF_UNIX, type, 0, addressOf(out)) as number)
+  return r < 0 ? r : [out.readInt32LE(0), out.readInt32LE(4)]
+}
+
+const header = alloc(56)
+const vector = alloc(16)
+const byte = alloc(1)
+const control = alloc(24)
+
+/** One byte of data beside one control message with one fd. */
+function fillHeader(): number {
+  vector.writeBigUInt64LE(BigInt(addressOf(byte)), 0)
+  vector.writeBigUInt64LE(1n, 8)
+  header.fill(0)
+  header.writeBigUInt64LE(BigInt(addressOf(vector)), 16)
+  header.writeBigUInt64LE(1n, 24)
+  header.writeBigUInt64LE(BigInt(addressOf(control)), 32)
+  header.writeBigUInt64LE(BigInt(control.length), 40)
+  return addressOf(header)
+}
+
+/** Waits for a message with an fd. The fd, or `-errno`: ECONNRESET when the other side closed, EBADMSG when it sent none. */
+export function receiveFd(socket: number): number {
+  const n = ret(c.recvmsg(socket, fillHeader(), MSG_CMSG_CLOEXEC) as number)
+  if (n < 0) return n
+  if (n === 0) return -E.ECONNRESET
+  const carries = header.readUInt32LE(40) >= 20 && control.readInt32LE(8) === SOL_SOCKET
+  return carries && control.readInt32LE(12) === SCM_RIGHTS ? control.readInt32LE(16) : -E.EBADMSG
+}
+
+/** Sends `fd` with one byte of data. 0 or `-errno`. */
+export function sendFd(socket: number, fd: number): number {
+  const address = fillHeader()
+  control.fill(0)
+  control.writeBigUInt64LE(20n, 0)
+  control.writeInt32LE(SOL_SOCKET, 8)
+  control.writeInt32LE(SCM_RIGHTS, 12)
+  control.writeInt32LE(fd, 16)
+  const n = ret(c.sendmsg(socket, address, MSG_NOSIGNAL) as number)
+  return n < 0 ? n : 0
+}
