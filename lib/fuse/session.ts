@@ -36,6 +36,10 @@ export interface SessionOptions {
   /** Requests seen, by opcode; `Counter` names the others. Shared memory, so that another thread can look. */
   readonly counters?: Float64Array
   readonly wake?: Wake
+  /** More fds to be woken by, as if somebody had rung: those of the event loop, when the session runs in its thread. */
+  readonly wakeFds?: readonly number[]
+  /** INIT is done: the mount answers. */
+  readonly onReady?: () => void
 }
 
 /** Places in `counters` after the opcodes. */
@@ -50,6 +54,8 @@ interface Parked {
 
 /** Spin that long after a request, in looks at the device; a look that finds nothing takes about 0.4 µs. */
 const SPIN_LOOKS = 80
+/** A loop that is never idle looks at its other fds that often. */
+const REQUESTS_PER_POLL = 1024
 
 export class Session implements Host {
   readonly wake: Wake
@@ -70,6 +76,8 @@ export class Session implements Host {
   readonly #files: OpenFiles
   readonly #handlers: Handlers
   readonly #polls: PollSet
+  readonly #wakeFds: number
+  readonly #onReady: (() => void) | undefined
   readonly #jobs: Jobs
   readonly #parked = new Map<Job, Parked[]>()
   #deferred: Job | undefined
@@ -77,6 +85,9 @@ export class Session implements Host {
   /** Of 16: how often spinning has found a request lately. */
   #luck = 16
   #ended = false
+  #woken = false
+  #sincePoll = 0
+  readonly #ownWake: boolean
 
   constructor(options: SessionOptions) {
     this.#fd = options.fd
@@ -98,7 +109,11 @@ export class Session implements Host {
     this.#polls = new PollSet([
       { fd: options.fd, events: POLL.IN },
       { fd: this.wake.eventfd, events: POLL.IN },
+      ...(options.wakeFds ?? []).map(fd => ({ fd, events: POLL.IN })),
     ])
+    this.#wakeFds = options.wakeFds?.length ?? 0
+    this.#onReady = options.onReady
+    this.#ownWake = options.wake === undefined
     this.#jobs = new Jobs(this.wake)
   }
 
@@ -132,9 +147,15 @@ export class Session implements Host {
   run(): 'woken' | 'ended' {
     for (;;) {
       if (Atomics.load(this.wake.counter, 0) !== this.#seen && this.#collect()) return 'woken'
+      if (this.#woken) {
+        this.#woken = false
+        return 'woken'
+      }
       const n = readAt(this.#fd, this.#request.address, this.#request.capacity)
-      if (n > 0) this.#serve(n)
-      else if (n === -E.EAGAIN) this.#rest()
+      if (n > 0) {
+        this.#serve(n)
+        if (++this.#sincePoll >= REQUESTS_PER_POLL) this.#poll(0)
+      } else if (n === -E.EAGAIN) this.#rest()
       else if (n !== -E.ENOENT && n !== -E.EINTR) {
         // ENODEV: unmounted. ECONNABORTED: aborted (umount -f, fusectl).
         if (n !== -E.ENODEV && n !== -E.ECONNABORTED) this.#log(`fuse: cannot read a request: errno ${-n}`)
@@ -153,6 +174,7 @@ export class Session implements Host {
       this.#log(`fuse: closing the filesystem: ${String(error)}`)
     }
     close(this.#fd)
+    if (this.#ownWake) close(this.wake.eventfd)
   }
 
   /** Looks for a request for a moment, then sleeps until one comes or somebody rings. */
@@ -172,7 +194,14 @@ export class Session implements Host {
       if (this.#luck > 0) this.#luck--
     }
     this.#count(Counter.sleeps)
-    this.#polls.poll(-1)
+    this.#poll(-1)
+  }
+
+  /** Waits for a request, a ring, or something on the further fds. */
+  #poll(timeout: number): void {
+    this.#sincePoll = 0
+    if (this.#polls.poll(timeout) < 1) return
+    for (let i = 0; i < this.#wakeFds; i++) if (this.#polls.revents(i + 2) !== 0) this.#woken = true
   }
 
   /** Collects finished jobs. True: somebody else rang. */
@@ -259,6 +288,7 @@ export class Session implements Host {
     this.#handlers.configure(agreed)
     this.agreed = agreed
     this.#fs.init(this)
+    this.#onReady?.()
   }
 
   /** A file in memory is as good as any to learn whether this process may register backing files (EPERM if not). */

@@ -4,7 +4,7 @@
  */
 import { E } from '../../lib/errno.js'
 import {
-  OpenMode,
+  type OpenMode,
   ROOT,
   SetAttrValid,
   type Caller,

@@ -1,0 +1,87 @@
+/**
+ * Owns joining an open stack and a /dev/fuse fd into a session, with the wishes that fit this process and this mount;
+ * and making the mount itself with errors in our codes.
+ */
+import { bytesOf } from '../bytes.js'
+import { FsError } from '../errno.js'
+import { HelperError, mountAt, mountByHelper, mountDetached, type Detached, type MountOptions } from '../fuse/mount.js'
+import { Session, type SessionOptions } from '../fuse/session.js'
+import { MOUNT_ATTR, MS } from '../sys/constants.js'
+import { MountError } from './failure.js'
+import { inInitialUserNamespace, mayMount } from './privilege.js'
+import { isWritable, type MountSpec } from './spec.js'
+import type { Stack } from './stack.js'
+
+export interface ConnectOptions extends Pick<
+  SessionOptions,
+  'fd' | 'log' | 'counters' | 'wake' | 'wakeFds' | 'onReady'
+> {
+  readonly spec: MountSpec
+  readonly stack: Stack
+}
+
+export function connect({ spec, stack, ...rest }: ConnectOptions): Session {
+  const passthrough = spec.passthrough !== false && mayMount() && inInitialUserNamespace()
+  return new Session({
+    ...rest,
+    filesystem: stack.filesystem,
+    volatile: spec.volatile === true,
+    wishes: {
+      passthrough,
+      writeback: spec.writeback !== false && isWritable(spec),
+      acl: spec.acl !== false,
+      stackDepth: stack.stackDepth,
+    },
+  })
+}
+
+function options(spec: MountSpec): MountOptions {
+  return {
+    source: spec.source ?? 'lamina',
+    readOnly: !isWritable(spec),
+    allowOther: spec.allowOther ?? mayMount(),
+    flags: (spec.nosuid === true ? MS.NOSUID : 0) | (spec.nodev === true ? MS.NODEV : 0),
+  }
+}
+
+/** Mounts `spec` on the directory `mountpoint`, by the helper where the process may not. Throws MountError. */
+export function attach(spec: MountSpec, mountpoint: string): number {
+  try {
+    const how = mayMount() ? mountAt : mountByHelper
+    return how(bytesOf(mountpoint), options(spec))
+  } catch (error) {
+    throw mountFailure(error, mountpoint)
+  }
+}
+
+/** Makes the mount of `spec` without a place in the tree. Throws MountError. */
+export function attachDetached(spec: MountSpec): Detached {
+  const attributes = (spec.nosuid === true ? MOUNT_ATTR.NOSUID : 0) | (spec.nodev === true ? MOUNT_ATTR.NODEV : 0)
+  try {
+    return mountDetached(options(spec), attributes)
+  } catch (error) {
+    throw mountFailure(error, 'a tree of its own')
+  }
+}
+
+function mountFailure(error: unknown, where: string): unknown {
+  if (error instanceof HelperError) return new MountError('NOT_PERMITTED', `mount ${where}: ${error.reason}`, where)
+  if (!(error instanceof FsError)) return error
+  if (error.syscall === 'open') {
+    const denied = error.code === 'EACCES' || error.code === 'EPERM'
+    return denied
+      ? new MountError('NOT_PERMITTED', 'mount: /dev/fuse: permission denied', '/dev/fuse')
+      : new MountError(
+          'NO_FUSE',
+          `mount: /dev/fuse: not usable here (${error.code}); is the fuse module loaded?`,
+          '/dev/fuse',
+        )
+  }
+  if (error.syscall === 'fusermount3')
+    return new MountError('NO_FUSERMOUNT', `mount ${where}: an ordinary user needs fusermount3 (package fuse3)`, where)
+  if (error.code === 'EBUSY') return new MountError('MOUNTPOINT_BUSY', `mount ${where}: it is in use`, where)
+  if (error.code === 'EPERM' || error.code === 'EACCES')
+    return new MountError('NOT_PERMITTED', `mount ${where}: not permitted`, where)
+  if (error.code === 'ENODEV') return new MountError('NO_FUSE', `mount ${where}: this kernel has no FUSE`, where)
+  return new MountError('SERVER_FAILED', `mount ${where}: ${error.message}`, where)
+}

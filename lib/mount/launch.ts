@@ -1,0 +1,63 @@
+/**
+ * Owns starting a server that outlives the command: another process, in its own session, with `/` as its directory and a
+ * log file as its standard error. It gets its orders as one line of JSON on fd 3 and answers there with one: the record
+ * of the mount when it answers, or the exact failure. server-process.ts is the other side.
+ */
+import { spawn } from 'node:child_process'
+import { closeSync, openSync, readFileSync, rmSync } from 'node:fs'
+import type { Duplex } from 'node:stream'
+import { fileURLToPath } from 'node:url'
+import { failureFrom, MountError, type FailureData } from './failure.js'
+import { reserve, type MountRecord } from './registry.js'
+import type { ServeRequest } from './serve.js'
+
+export type ServerAnswer = { readonly record: MountRecord } | { readonly failure: FailureData }
+
+/** Mounts, served by a process of its own. Resolves when the mount answers. Throws MountError. */
+export async function launchServer(request: Omit<ServeRequest, 'log' | 'id'>): Promise<MountRecord> {
+  const { id, log } = reserve(request.runRoot)
+  const logFd = openSync(log, 'a', 0o644)
+  let answer: ServerAnswer | undefined
+  let status = ''
+  try {
+    const child = spawn(
+      process.execPath,
+      [...NODE_OPTIONS, fileURLToPath(new URL('./server-process.js', import.meta.url))],
+      {
+        detached: true,
+        cwd: '/',
+        stdio: ['ignore', logFd, logFd, 'pipe'],
+      },
+    )
+    child.on('exit', (code, signal) => (status = signal ?? `exit ${code}`))
+    const channel = child.stdio[3] as Duplex
+    channel.write(`${JSON.stringify({ ...request, id, log } satisfies ServeRequest)}\n`)
+    let text = ''
+    for await (const chunk of channel) {
+      text += String(chunk)
+      if (text.endsWith('\n')) break
+    }
+    if (text.endsWith('\n')) answer = JSON.parse(text) as ServerAnswer
+    child.unref()
+    channel.destroy()
+  } finally {
+    closeSync(logFd)
+  }
+  if (answer !== undefined && 'record' in answer) return answer.record
+  const said = answer === undefined ? lastLine(log) : ''
+  rmSync(log, { force: true })
+  if (answer !== undefined) throw failureFrom(answer.failure)
+  throw new MountError(
+    'SERVER_FAILED',
+    `mount ${request.mountpoint}: the server ended (${status || 'no answer'})${said}`,
+  )
+}
+
+/** Less memory for a process that allocates little and lives long. */
+const NODE_OPTIONS = ['--max-semi-space-size=2', '--no-warnings']
+
+function lastLine(log: string): string {
+  const lines = readFileSync(log, 'utf8').trim().split('\n')
+  const last = lines.findLast(line => /\S/.test(line) && !/^\s*at |^Node\.js/.test(line))
+  return last === undefined ? '' : `: ${last}`
+}

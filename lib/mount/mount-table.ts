@@ -1,0 +1,39 @@
+/**
+ * Owns reading the kernel's table of mounts, /proc/self/mountinfo (proc_pid_mountinfo(5)): which mounts are ours, and
+ * where. It asks no server anything, so it never blocks. Paths are text; octal escapes (`\040`) are undone.
+ */
+import { readFileSync } from 'node:fs'
+
+export interface FuseMount {
+  readonly mountpoint: string
+  /** N of the device 0:N, the connection's name under /sys/fs/fuse/connections. */
+  readonly device: number
+  readonly source: string
+  readonly readOnly: boolean
+}
+
+/** Types under which our mounts show. */
+const TYPES = new Set(['fuse.lamina'])
+
+/** Our mounts in this mount namespace, oldest first: of several on one path the last is seen. */
+export function fuseMounts(): FuseMount[] {
+  const found: FuseMount[] = []
+  for (const line of readFileSync('/proc/self/mountinfo', 'latin1').split('\n')) {
+    const [left = '', right = ''] = line.split(' - ')
+    const [type = '', source = ''] = right.split(' ')
+    if (!TYPES.has(type)) continue
+    const fields = left.split(' ')
+    found.push({
+      mountpoint: unescape(fields[4] ?? ''),
+      device: Number((fields[2] ?? '').split(':')[1]),
+      source: unescape(source),
+      readOnly: (fields[5] ?? '').split(',').includes('ro'),
+    })
+  }
+  return found
+}
+
+function unescape(field: string): string {
+  const bytes = field.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(parseInt(octal, 8)))
+  return Buffer.from(bytes, 'latin1').toString('utf8')
+}

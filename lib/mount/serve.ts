@@ -1,0 +1,111 @@
+/**
+ * Owns serving a mount in this thread, from description to end: check, open the layers, mount, register, answer requests
+ * until the kernel says the mount is gone, take it off the list. The thread serves nothing else; its event loop turns
+ * when a signal comes or a helper thread ends.
+ * Invariant: the caller's working directory must not be in the mount, and nothing here touches the mount once it is made.
+ */
+import { readdirSync, readlinkSync } from 'node:fs'
+import { bytesOf } from '../bytes.js'
+import { mountDevice, raiseReadAhead, unmount } from '../fuse/mount.js'
+import { AT } from '../sys/constants.js'
+import { checkMount } from './check.js'
+import { attach, connect } from './connect.js'
+import { createCounters } from './counters.js'
+import { deregister, register, reserve, startTimeOf, type MountRecord } from './registry.js'
+import type { MountSpec } from './spec.js'
+import { openStack } from './stack.js'
+
+export interface ServeRequest {
+  readonly spec: MountSpec
+  /** Absolute. */
+  readonly mountpoint: string
+  readonly runRoot: string
+  /** Of the process's standard error, for the record. */
+  readonly log?: string
+  /** Names the record; a new one is made up otherwise. */
+  readonly id?: string
+}
+
+/** Serves until the mount is gone. `onReady` runs when the mount answers. Throws MountError before that. */
+export async function serve(
+  request: ServeRequest,
+  onReady: (record: MountRecord) => void,
+  log: (message: string) => void,
+): Promise<void> {
+  const { spec, mountpoint, runRoot } = request
+  checkMount(spec, mountpoint)
+  const stack = await openStack(spec)
+  let fd: number
+  try {
+    fd = attach(spec, mountpoint)
+  } catch (error) {
+    stack.filesystem.destroy()
+    throw error
+  }
+  const device = mountDevice(AT.FDCWD, bytesOf(mountpoint))
+  const reserved = reserve(runRoot)
+  const id = request.id ?? reserved.id
+  const stats = reserved.stats.replace(reserved.id, id)
+  const session = connect({
+    spec,
+    stack,
+    fd,
+    log,
+    counters: createCounters(stats),
+    wakeFds: eventLoopFds(),
+    onReady: () => {
+      if (device > 0) raiseReadAhead(device)
+      const record: MountRecord = {
+        id,
+        pid: process.pid,
+        startTime: startTimeOf(process.pid) ?? 0,
+        mountpoint,
+        spec,
+        since: new Date().toISOString(),
+        log: request.log ?? '',
+        stats,
+        passthrough: session.passthrough,
+      }
+      register(runRoot, record)
+      onReady(record)
+    },
+  })
+  let asked = 0
+  const stop = (): void => {
+    asked++
+    const r = unmount(bytesOf(mountpoint), true, asked > 1)
+    if (r < 0) log(`unmount ${mountpoint}: errno ${-r}`)
+  }
+  process.on('SIGTERM', stop)
+  process.on('SIGINT', stop)
+  process.on('SIGHUP', ignore)
+  try {
+    while (session.run() !== 'ended') await new Promise(resolve => setImmediate(resolve))
+    await session.close()
+  } finally {
+    process.off('SIGTERM', stop)
+    process.off('SIGINT', stop)
+    process.off('SIGHUP', ignore)
+    deregister(runRoot, id)
+  }
+}
+
+function ignore(): void {
+  // A server outlives the terminal it was started from.
+}
+
+/**
+ * The event loop's own epoll fds: the serving loop polls them beside the device, so that it gives way when a signal or a
+ * helper thread has something for the event loop.
+ */
+function eventLoopFds(): number[] {
+  const found: number[] = []
+  for (const name of readdirSync('/proc/self/fd')) {
+    try {
+      if (readlinkSync(`/proc/self/fd/${name}`) === 'anon_inode:[eventpoll]') found.push(Number(name))
+    } catch {
+      // The fd of the listing itself, closed by now.
+    }
+  }
+  return found
+}
