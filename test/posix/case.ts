@@ -2,6 +2,7 @@
  * Owns the form of one behaviour to prove: a `Case` says what tree it needs and what must hold there. Cases are run many
  * to a tree, each in a directory of its own.
  */
+import type { Test } from 'tap'
 import { errnoName } from '../../lib/errno.js'
 import { O } from '../../lib/sys/constants.js'
 import { Stat } from '../../lib/sys/stat.js'
@@ -9,16 +10,7 @@ import type { Item } from './population.js'
 import type { Layers, Target, Tree } from './target.js'
 import type { Vfs } from './vfs.js'
 
-/** What cases use of tap's `t`. */
-export interface Test {
-  equal(found: unknown, wanted: unknown, message?: string): boolean
-  same(found: unknown, wanted: unknown, message?: string): boolean
-  ok(value: unknown, message?: string): boolean
-  notOk(value: unknown, message?: string): boolean
-  not(found: unknown, wanted: unknown, message?: string): boolean
-  fail(message?: string): boolean
-  comment(...args: unknown[]): void
-}
+export type { Test }
 
 export interface Context {
   /** The case's own directory. */

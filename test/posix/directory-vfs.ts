@@ -4,7 +4,17 @@
  */
 import { check, E } from '../../lib/errno.js'
 import { AT, O, RENAME } from '../../lib/sys/constants.js'
-import { linkat, linkFd, mkdirat, mknodat, readlinkat, renameat2, rmdirat, symlinkat, unlinkat } from '../../lib/sys/dir.js'
+import {
+  linkat,
+  linkFd,
+  mkdirat,
+  mknodat,
+  readlinkat,
+  renameat2,
+  rmdirat,
+  symlinkat,
+  unlinkat,
+} from '../../lib/sys/dir.js'
 import * as file from '../../lib/sys/file.js'
 import { setFsIdentity } from '../../lib/sys/identity.js'
 import { addressOf, alloc, cpath, libc, ret } from '../../lib/sys/libc.js'
@@ -38,6 +48,11 @@ export class DirectoryVfs implements Vfs {
 
   constructor(root: string) {
     this.attach(root)
+  }
+
+  /** Modes are the test's: this process has no umask, but in `as`. */
+  static {
+    process.umask(0)
   }
 
   /** Goes on with the directory `root`, after `detach`. */

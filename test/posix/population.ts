@@ -182,7 +182,11 @@ function putWhiteout(at: number, path: string, encoding: Encoding): void {
       return
     }
     case 'wh': {
-      const fd = check(openat(at, `${path.slice(0, cut)}.wh.${path.slice(cut)}`, O.CREAT | O.WRONLY, 0o644), 'open', path)
+      const fd = check(
+        openat(at, `${path.slice(0, cut)}.wh.${path.slice(cut)}`, O.CREAT | O.WRONLY, 0o644),
+        'open',
+        path,
+      )
       close(fd)
       return
     }

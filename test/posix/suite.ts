@@ -2,7 +2,7 @@
  * Owns the one suite for every target: `suite(t, target)`. It puts the cases' items in every place a layered filesystem
  * may have them, so that one behaviour is proven on upper, lower, merged and thrice-merged names alike.
  */
-import type { Test as TapTest } from 'tap'
+import type { Test } from 'tap'
 import { attributeCases } from './cases/attributes.js'
 import { dataCases } from './cases/data.js'
 import { directoryCases } from './cases/directories.js'
@@ -38,7 +38,7 @@ export const cases: readonly Case[] = [
 ]
 
 /** Runs every case on the target. `POSIX_ONLY` in the environment keeps titles that contain it. */
-export async function suite(t: TapTest, target: Target): Promise<void> {
+export async function suite(t: Test, target: Target): Promise<void> {
   const only = process.env['POSIX_ONLY']
   const chosen = only === undefined ? cases : cases.filter(c => c.title.includes(only))
   const anywhere = chosen.filter(c => !c.layers)
@@ -59,7 +59,7 @@ export async function suite(t: TapTest, target: Target): Promise<void> {
 }
 
 async function group(
-  t: TapTest,
+  t: Test,
   target: Target,
   where: Place,
   list: readonly { case: Case; layers: Layers }[],

@@ -66,7 +66,7 @@ export class UnionVfs implements Vfs {
 
   /** Releases what is open and ends the filesystem. Returns the lookups that were never given back: 0. */
   detach(): number {
-    for (const id of [...this.#handles.keys()]) this.close(id)
+    for (const id of this.#handles.keys()) this.close(id)
     this.#fs.destroy()
     const left = this.#outstanding
     this.#outstanding = 0

@@ -1,6 +1,6 @@
 /** Owns what must hold for directories: listings, their stability, emptiness, times and link counts. */
 import { DT, O, S } from '../../../lib/sys/constants.js'
-import { contents, fails, lstat, ok, put, type Case } from '../case.js'
+import { contents, fails, lstat, ok, outcome, put, type Case } from '../case.js'
 import { dir, fifo, file, FIXED_NS, symlink, type Item } from '../population.js'
 import { names } from '../snapshot.js'
 import type { Dirent, Vfs } from '../vfs.js'
@@ -24,6 +24,7 @@ function listAll(fs: Vfs, path: string, bytes: number): Dirent[] {
 export const directoryCases: readonly Case[] = [
   {
     title: 'a listing has every name once, with its type and inode number, and the dots',
+    difference: 'd-ino',
     items: [dir('d'), dir('d/sub'), file('d/f'), symlink('d/l', 'f'), fifo('d/p'), file('d/sub/x')],
     run(t, { fs }) {
       for (const bytes of [64, 300, 65536]) {
@@ -81,7 +82,14 @@ export const directoryCases: readonly Case[] = [
           rest.push(...entries.map(e => e.name))
           offset = entries.at(-1)?.offset ?? 0n
         }
-        t.same(rest.toSorted(), whole.slice(i + 1).map(e => e.name).toSorted(), `after entry ${i}`)
+        t.same(
+          rest.toSorted(),
+          whole
+            .slice(i + 1)
+            .map(e => e.name)
+            .toSorted(),
+          `after entry ${i}`,
+        )
       }
       const cut = whole[100]
       const after = whole.slice(101).map(e => e.name)
@@ -147,6 +155,7 @@ export const directoryCases: readonly Case[] = [
   },
   {
     title: 'a removed directory that is still open can be looked at, and nothing can be made in it',
+    difference: 'open-unlinked-nlink',
     items: [dir('d')],
     run(t, { fs }) {
       const d = fs.opendir('d')
@@ -156,10 +165,13 @@ export const directoryCases: readonly Case[] = [
       ok(t, fs.fstat(d, st), 'fstat')
       t.equal(st.nlink, 0, 'nlink')
       const entries = fs.readdir(d, 0n, 4096)
-      t.same(
-        typeof entries === 'number' ? entries : entries.filter(e => e.name !== '.' && e.name !== '..').map(e => e.name),
-        [],
-      )
+      // ext4 says ENOENT, others list the dots or nothing.
+      if (typeof entries === 'number') t.equal(outcome(entries), 'ENOENT')
+      else
+        t.same(
+          entries.map(e => e.name).filter(n => n !== '.' && n !== '..'),
+          [],
+        )
       fs.closedir(d)
     },
   },

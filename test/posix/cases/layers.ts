@@ -111,7 +111,11 @@ export const layerCases: readonly Case[] = [
   },
   {
     title: 'raw upper: removing what only the upper has leaves nothing, what a lower has leaves a whiteout',
-    layers: { lowers: [[file('low'), dir('ld'), file('ld/x')]], upper: [file('up'), dir('ud'), dir('ld'), file('both')] },
+    layered: true,
+    layers: {
+      lowers: [[file('low'), dir('ld'), file('ld/x')]],
+      upper: [file('up'), dir('ud'), dir('ld'), file('both')],
+    },
     run(t, c) {
       const { fs } = c
       ok(t, fs.unlink('up'), 'unlink')
@@ -134,7 +138,10 @@ export const layerCases: readonly Case[] = [
   },
   {
     title: 'raw upper: a change copies up that file and its parents, and no other',
-    layers: { lowers: [[dir('a', { mode: 0o750, uid: 3 }), dir('a/b', { mode: 0o710 }), file('a/b/f', 'text'), file('a/g')]] },
+    layered: true,
+    layers: {
+      lowers: [[dir('a', { mode: 0o750, uid: 3 }), dir('a/b', { mode: 0o710 }), file('a/b/f', 'text'), file('a/g')]],
+    },
     run(t, c) {
       const { fs } = c
       const fd = fs.open('a/b/f', O.WRONLY)
@@ -153,6 +160,7 @@ export const layerCases: readonly Case[] = [
   },
   {
     title: 'raw upper: reading copies nothing up',
+    layered: true,
     layers: { lowers: [[dir('d'), file('d/f', 'text'), symlink('d/s', 'f')]] },
     run(t, c) {
       const { fs } = c
@@ -167,6 +175,7 @@ export const layerCases: readonly Case[] = [
   },
   {
     title: 'raw upper: a change of attributes moves no data, and the data follows when it is written',
+    layered: true,
     layers: { lowers: [[file('f', Buffer.alloc(200_000, 'd'), { xattrs: { 'user.a': 'x' } })]] },
     run(t, c) {
       const { fs, tree } = c
@@ -193,6 +202,7 @@ export const layerCases: readonly Case[] = [
   },
   {
     title: 'raw upper: a renamed lower directory is a redirect, its old name a whiteout',
+    layered: true,
     layers: { lowers: [[dir('d'), file('d/f', 'f'), dir('e')]] },
     run(t, c) {
       const { fs, tree } = c
@@ -273,6 +283,7 @@ export const layerCases: readonly Case[] = [
   },
   {
     title: "overlayfs's own attributes are not shown, and a user's of that name do no harm",
+    layered: true,
     layers: {
       lowers: [[dir('d'), file('d/f'), file('f', 'text')]],
       upper: [dir('d')],

@@ -96,6 +96,7 @@ export const linkCases: readonly Case[] = [
   },
   {
     title: 'a file that is unlinked while open goes on working, with nlink 0',
+    difference: 'open-unlinked-nlink',
     items: [file('f', 'kept'), file('g', 'kept too')],
     run(t, { fs }) {
       const reader = fs.open('f', O.RDONLY)

@@ -93,10 +93,13 @@ export const mappingCases: readonly Case[] = [
       t.equal(fs.pwrite(writer, Buffer.from('WRITER'), 0), 6)
       t.equal(contents(fs, 'f').slice(0, 8), 'WRITERll', 'a new open')
       t.equal(lstat(t, fs, 'f').ino, ino)
-      // From an upper file both see the write; of a lower one the reader keeps the bytes it opened, as with overlayfs.
-      const seen = (fs.pread(reader, 6, 0) as Buffer).toString()
-      t.equal(peek(at, 6).toString(), seen, 'mapping and handle of the reader agree')
-      t.ok(place === 'upper' ? seen === 'WRITER' : seen === 'WRITER' || seen === 'llllll', seen)
+      // The reader of an upper file sees the write; one that opened a lower file may keep the bytes it opened.
+      const legal = place === 'upper' ? ['WRITER'] : ['WRITER', 'llllll']
+      for (const [how, seen] of [
+        ['handle', (fs.pread(reader, 6, 0) as Buffer).toString()],
+        ['mapping', peek(at, 6).toString()],
+      ] as const)
+        t.ok(legal.includes(seen), `the reader's ${how}: ${seen}`)
       munmap(at, 2 * PAGE)
       fs.close(reader)
       fs.close(writer)

@@ -37,6 +37,7 @@ export const nameCases: readonly Case[] = [
   },
   {
     title: 'names of 255 bytes work everywhere',
+    difference: 'long-redirect',
     items: [file(long, 'long'), dir('d')],
     run(t, { fs }) {
       t.equal(contents(fs, long), 'long')

@@ -22,11 +22,19 @@ export const renameCases: readonly Case[] = [
     run(t, { fs, tree }) {
       const before = snapshot(fs, 'd').map(line => line.slice(1))
       ok(t, fs.rename('d', 'e'), 'd to e')
-      t.same(snapshot(fs, 'e').map(line => line.slice(1)), before, 'the same under the new name')
+      t.same(
+        snapshot(fs, 'e').map(line => line.slice(1)),
+        before,
+        'the same under the new name',
+      )
       fails(t, fs.open('d', O.RDONLY), 'ENOENT', 'the old name')
       ok(t, fs.rename('e', 'other/x'), 'into another directory')
       tree.remount()
-      t.same(snapshot(fs, 'other/x').map(line => line.slice(7)), before, 'after a remount')
+      t.same(
+        snapshot(fs, 'other/x').map(line => line.slice(7)),
+        before,
+        'after a remount',
+      )
       ok(t, fs.rename('other', 'empty/y'), 'its parent moves')
       t.equal(contents(fs, 'empty/y/x/sub/g'), 'g')
       ok(t, fs.rename('empty/y/x/sub', 'back'), 'a child moves out')
