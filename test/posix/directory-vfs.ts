@@ -16,7 +16,7 @@ import {
   unlinkat,
 } from '../../lib/sys/dir.js'
 import * as file from '../../lib/sys/file.js'
-import { setFsIdentity } from '../../lib/sys/identity.js'
+import { setFsIdentity } from '../../lib/sys/credentials.js'
 import { addressOf, alloc, cpath, libc, ret } from '../../lib/sys/libc.js'
 import {
   chmodat,
