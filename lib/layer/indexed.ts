@@ -109,6 +109,12 @@ export class IndexedLayer implements Layer {
     return hexOfRedirect(this.image.valueText()) ?? -E.EUCLEAN
   }
 
+  /** The same for who compares files: undefined for what has no content. */
+  digest(node: LayerNode): string | undefined {
+    const hex = this.object(node)
+    return typeof hex === 'string' ? hex : undefined
+  }
+
   close(): void {
     if (this.#objects >= 0) close(this.#objects)
     this.#objects = -1
