@@ -6,11 +6,11 @@
  */
 import { createHash, type Hash } from 'node:crypto'
 import { bytesOf } from '../bytes.js'
-import { check } from '../errno.js'
+import { check, E } from '../errno.js'
 import { EMPTY_SHA256, RESERVED } from '../layer/erofs-format.js'
 import type { ObjectWriter } from '../layer/tar-ingest.js'
 import { O } from '../sys/constants.js'
-import { renameat2, unlinkat } from '../sys/dir.js'
+import { mkdirat, renameat2, unlinkat } from '../sys/dir.js'
 import { close, fsync, ftruncate, open, openat, pwriteAll, syncfs } from '../sys/file.js'
 import { fchmod, Stat, statat } from '../sys/stat.js'
 
@@ -26,6 +26,7 @@ export class ObjectSink implements ObjectWriter {
   readonly #staging: number
   readonly #stagingPath: string
   readonly #staged = new Set<string>()
+  readonly #directories = new Set<string>()
   readonly #small = Buffer.allocUnsafeSlow(SMALL)
   readonly #st = new Stat()
   #size = 0
@@ -91,7 +92,8 @@ export class ObjectSink implements ObjectWriter {
     check(r, 'ftruncate', this.#stagingPath)
     if (this.#has(hex, this.#size)) unlinkat(this.#staging, 'incoming')
     else {
-      check(renameat2(this.#staging, 'incoming', this.#staging, hex), 'rename', this.#stagingPath)
+      this.#stagingFor(hex)
+      check(renameat2(this.#staging, 'incoming', this.#staging, place(hex)), 'rename', this.#stagingPath)
       this.#count(hex)
     }
     return hex
@@ -102,7 +104,7 @@ export class ObjectSink implements ObjectWriter {
     if (this.#staged.size === 0) return
     check(syncfs(this.#staging), 'syncfs', this.#stagingPath)
     for (const hex of this.#staged)
-      check(renameat2(this.#staging, hex, this.#objects, `${hex.slice(0, 2)}/${hex.slice(2)}`), 'rename', hex)
+      check(renameat2(this.#staging, place(hex), this.#objects, place(hex)), 'rename', hex)
     this.#staged.clear()
     check(fsync(this.#objects), 'fsync', this.#stagingPath)
   }
@@ -125,12 +127,25 @@ export class ObjectSink implements ObjectWriter {
     const hex = createHash('sha256').update(content).digest('hex')
     this.#hex = hex
     if (this.#has(hex, content.length)) return
-    const fd = check(openat(this.#staging, hex, O.WRONLY | O.CREAT | O.EXCL, 0o444), 'open', this.#stagingPath)
+    this.#stagingFor(hex)
+    const fd = check(openat(this.#staging, place(hex), O.WRONLY | O.CREAT | O.EXCL, 0o444), 'open', this.#stagingPath)
     const r = pwriteAll(fd, content, 0)
     if (restrictive) fchmod(fd, 0o444)
     close(fd)
     check(r, 'write', this.#stagingPath)
     this.#count(hex)
+  }
+
+  /**
+   * New objects wait in as many directories as they will lie in: ext4 makes 10,000 files in one directory ten times
+   * slower than in 256 (measured: 117 and 12 µs each).
+   */
+  #stagingFor(hex: string): void {
+    const prefix = hex.slice(0, 2)
+    if (this.#directories.has(prefix)) return
+    this.#directories.add(prefix)
+    const r = mkdirat(this.#staging, prefix, 0o700)
+    if (r !== -E.EEXIST) check(r, 'mkdir', this.#stagingPath)
   }
 
   #count(hex: string): void {
@@ -142,7 +157,7 @@ export class ObjectSink implements ObjectWriter {
   /** Whether the object is there; one of a wrong size is damaged, and is written again. */
   #has(hex: string, size: number): boolean {
     if (this.#staged.has(hex)) return true
-    return statat(this.#objects, `${hex.slice(0, 2)}/${hex.slice(2)}`, this.#st) === 0 && this.#st.size === size
+    return statat(this.#objects, place(hex), this.#st) === 0 && this.#st.size === size
   }
 
   #hashZeros(count: number): void {
@@ -166,4 +181,8 @@ export class ObjectSink implements ObjectWriter {
     }
     if (at > from) check(pwriteAll(this.#fd, chunk.subarray(from, at), offset + from), 'write', this.#stagingPath)
   }
+}
+
+function place(hex: string): string {
+  return `${hex.slice(0, 2)}/${hex.slice(2)}`
 }
