@@ -11,6 +11,14 @@ export interface Verb {
 }
 
 export const groups: Readonly<Record<string, Readonly<Record<string, Verb>>>> = {
+  Mounts: {
+    mount: { describe: 'Mount directories as one tree', load: () => import('./commands/mount.js') },
+    unmount: {
+      describe: 'Unmount, and wait until the server has closed everything',
+      load: () => import('./commands/unmount.js'),
+    },
+    mounts: { describe: 'List mounts and whether they answer', load: () => import('./commands/mounts.js') },
+  },
   General: {
     completion: {
       describe: 'Print the completion script for bash, zsh or fish',
@@ -22,3 +30,6 @@ export const groups: Readonly<Record<string, Readonly<Record<string, Verb>>>> = 
 
 /** Every verb by name. */
 export const verbs: ReadonlyMap<string, Verb> = new Map(Object.values(groups).flatMap(group => Object.entries(group)))
+
+/** Other words for a verb: habits from elsewhere. */
+export const aliases: ReadonlyMap<string, string> = new Map([['umount', 'unmount']])

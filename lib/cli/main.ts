@@ -5,7 +5,7 @@
  */
 import { runRoot, storeRoot } from '../roots.js'
 import { UsageError, type Command, type Context } from './command.js'
-import { verbs } from './commands.js'
+import { aliases, verbs } from './commands.js'
 import { ExitCode, exitCodeFor } from './exit-codes.js'
 import { codeOf, failureLine } from './failure.js'
 
@@ -97,6 +97,8 @@ function leading(argv: readonly string[], state: State) {
 /** One or two words name a verb. A group alone shows its verbs and gives no name. */
 async function findVerb(first: string, others: readonly string[], streams: Streams) {
   const [second = '', ...rest] = others
+  const meant = aliases.get(first)
+  if (meant !== undefined) return { name: meant, args: others }
   if (verbs.has(`${first} ${second}`)) return { name: `${first} ${second}`, args: rest }
   if (verbs.has(first)) return { name: first, args: others }
   const members = [...verbs.keys()].filter(name => name.startsWith(`${first} `))

@@ -395,7 +395,8 @@ export function duplicates(analysis: Analysis, digestOf?: (path: string, node: T
       if (node.children !== undefined) stack.push({ node, path })
       else if (node.unit !== undefined) {
         let units = bySize.get(node.unit.bytes)
-        if (units === undefined) bySize.set(node.unit.bytes, (units = new Map()))
+        if (units === undefined)
+          bySize.set(node.unit.bytes, (units = new Map<Unit, { path: string; node: TreeNode }[]>()))
         const names = units.get(node.unit)
         if (names === undefined) units.set(node.unit, [{ path, node }])
         else names.push({ path, node })

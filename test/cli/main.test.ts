@@ -1,21 +1,10 @@
 import t from 'tap'
-import { main } from '../../lib/cli/main.js'
 import { groups, verbs } from '../../lib/cli/commands.js'
 import { failureLine } from '../../lib/cli/failure.js'
 import { exitCodeFor } from '../../lib/cli/exit-codes.js'
 import { positionalSpecs } from '../../lib/cli/parse.js'
 import { FsError, E } from '../../lib/errno.js'
-
-async function lamina(...argv: string[]) {
-  let stdout = ''
-  let stderr = ''
-  const code = await main(argv, {
-    stdin: process.stdin,
-    stdout: { write: chunk => ((stdout += chunk.toString()), true) },
-    stderr: { write: chunk => ((stderr += chunk.toString()), true) },
-  })
-  return { code, stdout, stderr }
-}
+import { lamina } from './lamina.js'
 
 t.test('the overview lists every verb and loads none', async t => {
   const { code, stdout, stderr } = await lamina('--help')

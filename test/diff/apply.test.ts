@@ -29,7 +29,7 @@ function layerOf(before: MergedTree, after: MergedTree): { root: Item; entries: 
       const isDir = (entry.attributes.mode & 0o170000) === 0o040000
       const item: Item = { ...pick(entry.attributes), xattrs: strings(entry.xattrs) }
       if (isFile) item.data = readContent(after, entry.entry).toString('latin1')
-      if (isDir) item.children = parent.children?.get(last)?.children ?? new Map()
+      if (isDir) item.children = parent.children?.get(last)?.children ?? new Map<string, Item>()
       if (entry.target !== '') item.target = entry.target
       seen.set(entry.path, item)
       parent.children?.set(last, item)

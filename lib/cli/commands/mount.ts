@@ -1,0 +1,127 @@
+/** `lamina mount`: directories (or an image) as one tree at a mount point. */
+import { realpathSync } from 'node:fs'
+import { basename, dirname, join, resolve } from 'node:path'
+import type { MountSpec, Transport } from '../../mount/spec.js'
+import { defineCommand, UsageError, type Context } from '../command.js'
+import { parseOverlayOptions } from '../overlay-options.js'
+
+export const command = defineCommand({
+  command: 'mount <mountpoint>',
+  describe: 'Mount directories as one tree',
+  builder: {
+    lower: {
+      alias: 'l',
+      type: 'string',
+      array: true,
+      requiresArg: true,
+      describe: 'Read-only directory; repeat it, topmost first',
+    },
+    upper: { alias: 'u', type: 'string', describe: 'Directory that takes the changes (none: the mount is read-only)' },
+    work: { alias: 'w', type: 'string', describe: "Empty directory on the upper's filesystem, for what is under way" },
+    option: {
+      alias: 'o',
+      type: 'string',
+      array: true,
+      describe: 'The same as overlayfs has it: lowerdir=A:B,upperdir=U,workdir=W[,ro][,volatile]; \\: and \\, in names',
+    },
+    'read-only': { alias: 'r', type: 'boolean', describe: 'Refuse every change, although there is an upper' },
+    volatile: {
+      type: 'boolean',
+      describe: 'Never wait for the disk (fsync does nothing); after a power loss throw the upper away',
+    },
+    foreground: { alias: 'f', type: 'boolean', describe: 'Serve in this process until unmounted (Ctrl-C unmounts)' },
+    'kernel-compatible': {
+      type: 'boolean',
+      describe: 'Write only what the kernel can mount with -o userxattr (as an ordinary user)',
+    },
+    transport: {
+      type: 'string',
+      choices: ['direct', 'fuse-native'],
+      describe: 'How to talk to the kernel: /dev/fuse itself, or libfuse 2 by the package fuse-native',
+    },
+    json: { type: 'boolean', describe: 'Print the record of the mount' },
+  },
+  examples: [
+    ['mount --lower /usr /mnt', 'A read-only view that cannot change /usr'],
+    ['mount --lower over --lower base --upper changes --work scratch /mnt', 'Two parents, over hides base'],
+    ['mount -o lowerdir=over:base,upperdir=changes,workdir=scratch /mnt', 'The same'],
+  ],
+  epilogue:
+    'Returns when the mount answers; its server then runs on by itself and ends with the mount (lamina unmount, umount). ' +
+    "'lamina mounts' lists it and its log. Lowers must not change while they are mounted.",
+  async handler(args, context) {
+    const spec = specFrom(args)
+    const mountpoint = realPlace(args.mountpoint)
+    const { runRoot, stdout } = context
+    if (args.foreground === true) return foreground(spec, mountpoint, context)
+    const { launchServer } = await import('../../mount/launch.js')
+    const record = await launchServer({ spec, mountpoint, runRoot })
+    if (args.json === true) {
+      const { printJson } = await import('../print.js')
+      printJson(stdout, record)
+    }
+    return 0
+  },
+})
+
+interface Given {
+  readonly lower: readonly string[] | undefined
+  readonly upper: string | undefined
+  readonly work: string | undefined
+  readonly option: readonly string[] | undefined
+  readonly readOnly: boolean | undefined
+  readonly volatile: boolean | undefined
+  readonly kernelCompatible: boolean | undefined
+  readonly transport: string | undefined
+}
+
+/** Joins the two ways to say it. What is said twice is refused, because neither order would be what all people expect. */
+function specFrom(given: Given): MountSpec {
+  const overlay = parseOverlayOptions(given.option ?? [])
+  for (const [name, own, other] of [
+    ['lower', given.lower, overlay.lower.length > 0],
+    ['upper', given.upper, overlay.upper !== undefined],
+    ['work', given.work, overlay.work !== undefined],
+  ] as const)
+    if (own !== undefined && other) throw new UsageError(`--${name} and -o ${name}dir say it twice`)
+  const upper = given.upper ?? overlay.upper
+  const work = given.work ?? overlay.work
+  if (upper === undefined && work !== undefined) throw new UsageError('--work is of no use without --upper')
+  for (const [name, value] of Object.entries({ upper, work }))
+    if (value === '') throw new UsageError(`--${name} needs a directory`)
+  return {
+    lowers: [...(given.lower ?? []), ...overlay.lower].map(path => {
+      if (path === '') throw new UsageError('--lower needs a directory')
+      return { kind: 'directory', path: resolve(path) }
+    }),
+    ...(upper === undefined ? {} : { upper: resolve(upper) }),
+    ...(work === undefined ? {} : { work: resolve(work) }),
+    readOnly: given.readOnly === true || overlay.readOnly,
+    volatile: given.volatile === true || overlay.volatile,
+    kernelCompatible: given.kernelCompatible === true,
+    ...(given.transport === undefined ? {} : { transport: given.transport as Transport }),
+  }
+}
+
+async function foreground(spec: MountSpec, mountpoint: string, { runRoot, stderr }: Context): Promise<number> {
+  const { serve } = await import('../../mount/serve.js')
+  process.chdir('/')
+  await serve(
+    { spec, mountpoint, runRoot },
+    () => stderr.write(`serving ${mountpoint}; Ctrl-C unmounts\n`),
+    line => stderr.write(`${line}\n`),
+  )
+  return 0
+}
+
+/** The path as the kernel will show it. A path that does not exist stays as it is: the mount says what is wrong with it. */
+export function realPlace(path: string): string {
+  const absolute = resolve(path)
+  for (const real of [() => realpathSync(absolute), () => join(realpathSync(dirname(absolute)), basename(absolute))])
+    try {
+      return real()
+    } catch {
+      // Not there, or a mount whose server is gone (ENOTCONN): the directory it lies in can still be looked up.
+    }
+  return absolute
+}
