@@ -1,12 +1,14 @@
 // Builds dist/ from the TypeScript sources: each file on its own, types stripped (tsc checks them in `npm run check`).
+// The explorer's page is code for a browser: bundled into one script and one style sheet, which page.ts puts into HTML.
 import { build } from 'esbuild'
 import { chmodSync, readdirSync, rmSync, existsSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 
 const roots = ['lib', 'bin', 'test', 'bench'].filter(root => existsSync(root))
+const page = join('lib', 'diff', 'explorer', 'page')
 const sources = roots
   .flatMap(root => readdirSync(root, { recursive: true, withFileTypes: true }))
-  .filter(e => e.isFile() && /\.tsx?$/.test(e.name) && !e.name.endsWith('.d.ts'))
+  .filter(e => e.isFile() && /\.tsx?$/.test(e.name) && !e.name.endsWith('.d.ts') && e.parentPath !== page)
   .map(e => join(e.parentPath, e.name))
 
 // An output whose source is gone would still be found by the test runner.
@@ -29,5 +31,22 @@ await build({
   sourcemap: 'linked',
   logLevel: 'warning',
 })
+if (existsSync(page)) {
+  await build({
+    entryPoints: { page: join(page, 'main.tsx'), style: join(page, 'style.css') },
+    outdir: join('dist', page),
+    outExtension: { '.js': '.mjs' },
+    bundle: true,
+    minify: true,
+    format: 'iife',
+    platform: 'browser',
+    target: ['chrome123', 'firefox120', 'safari17.5'],
+    charset: 'utf8',
+    jsx: 'automatic',
+    jsxImportSource: 'preact',
+    define: { 'process.env.NODE_ENV': '"production"' },
+    logLevel: 'warning',
+  })
+}
 for (const e of readdirSync('dist/bin'))
   if (e.endsWith('.js')) chmodSync(join('dist/bin', e), statSync(join('dist/bin', e)).mode | 0o111)

@@ -17,6 +17,7 @@ import { isWhiteout, type Layer, type LayerNode } from '../layer/layer.js'
 import { S } from '../sys/constants.js'
 import { Stat } from '../sys/stat.js'
 import { childPath } from './change.js'
+import { isImplicit, outerLink } from './marks.js'
 
 /** One file's data, stored once in one layer. */
 export interface Unit {
@@ -57,17 +58,20 @@ export interface Waste {
   readonly digest: string | undefined
 }
 
-/** What happened to one path in one layer, for those who want the whole list. */
-export interface FileEvent {
+/** What happened to one path in one layer, for those who want the whole list. Directories too. */
+export interface PathEvent {
   readonly layer: number
+  /** A directory is `changed` when the layer gives it other attributes (mode, owner, time) than it had. */
   readonly kind: 'added' | 'changed' | 'removed'
-  /** Inside a removed directory, or hidden by an opaque one: said by the mark above, not by the layer itself. */
+  /** Removed, and not by a mark of its own name: inside a removed directory, or hidden by an opaque one. */
   readonly implied: boolean
   readonly path: string
-  /** As it is after the layer; as it was before, for `removed`. Valid during the call only. */
+  /** As it is after the layer; as it was, for `removed`. */
   readonly node: TreeNode
-  /** As it was before, for `changed`. */
-  readonly before: TreeNode | undefined
+  /** The layer that had it before, for `changed` and `removed`. */
+  readonly from: number
+  /** The layer's own node, for `added` and `changed`; valid during the call. -1 for `removed`. */
+  readonly at: LayerNode
 }
 
 export interface LayerAccount {
@@ -103,7 +107,7 @@ export interface Analysis {
 }
 
 /** Analyses layers, **base first**. `each` gets every path of every layer. Throws FsError when a layer cannot be read. */
-export function analyse(layers: readonly Layer[], each?: (event: FileEvent) => void): Analysis {
+export function analyse(layers: readonly Layer[], each?: (event: PathEvent) => void): Analysis {
   return new Accountant(layers, each).run()
 }
 
@@ -126,7 +130,7 @@ const st = new Stat()
 
 class Accountant {
   readonly #layers: readonly Layer[]
-  readonly #each: ((event: FileEvent) => void) | undefined
+  readonly #each: ((event: PathEvent) => void) | undefined
   readonly #accounts: LayerAccount[] = []
   readonly #units: Unit[] = []
   readonly #waste: Waste[] = []
@@ -134,7 +138,7 @@ class Accountant {
   #index = 0
   #links = new Map<number, Unit>()
 
-  constructor(layers: readonly Layer[], each: ((event: FileEvent) => void) | undefined) {
+  constructor(layers: readonly Layer[], each: ((event: PathEvent) => void) | undefined) {
     this.#layers = layers
     this.#each = each
   }
@@ -193,8 +197,10 @@ class Accountant {
     })
     const r = layer.stat(layer.root, st)
     if (r < 0) throw new FsError(r, 'stat', '/')
-    if (this.#root === undefined) this.#root = this.#node('', undefined)
-    else this.#restate(this.#root)
+    if (this.#root === undefined) {
+      this.#root = this.#node('', undefined)
+      this.#tell('added', '/', this.#root, index, layer.root)
+    } else this.#restate(layer, layer.root, this.#root, '/')
     const tasks: Task[] = [{ node: layer.root, dir: this.#root, path: '/', opaque: layer.isOpaque(layer.root) }]
     for (let task = tasks.pop(); task !== undefined; task = tasks.pop()) {
       this.#directory(layer, task, tasks)
@@ -255,8 +261,9 @@ class Accountant {
       if (old?.children === undefined) {
         kept = this.#node(name, dir)
         kept.children = new Map()
-        if (old !== undefined) this.#hide(old, 'overwritten', false)
-      } else this.#restate(old)
+        if (old !== undefined) this.#hide(old, 'overwritten', true)
+        this.#tell('added', childPath(path, name), kept, this.#index, node)
+      } else this.#restate(layer, node, old, childPath(path, name))
       const child = kept as TreeNode
       dir.children?.set(name, child)
       const isOpaque = layer.isOpaque(node)
@@ -264,23 +271,29 @@ class Accountant {
       return { node, dir: child, path: childPath(path, name), opaque: opaque || isOpaque }
     }
     const fresh = this.#node(name, dir)
-    fresh.unit = this.#unit(layer, node)
+    fresh.unit = this.#outerLink(layer, node, fresh) ?? this.#unit(layer, node)
     account.files++
     dir.children?.set(name, fresh)
     const changed = old !== undefined && old.children === undefined
     if (changed) account.changed++
     else account.added++
-    this.#each?.({
-      layer: this.#index,
-      kind: changed ? 'changed' : 'added',
-      implied: false,
-      path: childPath(path, name),
-      node: fresh,
-      before: changed ? old : undefined,
-    })
     if (changed) this.#lose(old, 'overwritten')
     else if (old !== undefined) this.#hide(old, 'overwritten', true)
+    this.#tell(changed ? 'changed' : 'added', childPath(path, name), fresh, changed ? old.layer : this.#index, node)
     return undefined
+  }
+
+  /** A hard link to a file of a layer below: it shows that file, and stores nothing. */
+  #outerLink(layer: Layer, node: LayerNode, fresh: TreeNode): Unit | undefined {
+    const target = outerLink(layer, node, st)
+    if (target === undefined) return undefined
+    let at = this.#root
+    for (const name of target.split('/')) if (name !== '') at = at?.children?.get(name)
+    if (at === undefined) return undefined
+    const { mode, uid, gid, size, mtime, mtimeNs, rdev } = at
+    Object.assign(fresh, { mode, uid, gid, size, mtime, mtimeNs, rdev })
+    if (at.unit !== undefined) at.unit.visible++
+    return at.unit
   }
 
   #unit(layer: Layer, node: LayerNode): Unit | undefined {
@@ -313,8 +326,12 @@ class Accountant {
     }
   }
 
-  /** A directory that was there already takes the layer's attributes. */
-  #restate(dir: TreeNode): void {
+  #tell(kind: PathEvent['kind'], path: string, node: TreeNode, from: number, at: LayerNode, implied = false): void {
+    this.#each?.({ layer: this.#index, kind, implied, path, node, from, at })
+  }
+
+  /** A directory that was there already takes the layer's attributes, unless the layer only passes through it. */
+  #restate(layer: Layer, node: LayerNode, dir: TreeNode, path: string): void {
     if (
       dir.mode === st.mode &&
       dir.uid === st.uid &&
@@ -323,12 +340,15 @@ class Accountant {
       dir.mtimeNs === st.mtimeNs
     )
       return
+    if (isImplicit(layer, node)) return
+    const from = dir.layer
     dir.mode = st.mode
     dir.uid = st.uid
     dir.gid = st.gid
     dir.mtime = st.mtime
     dir.mtimeNs = st.mtimeNs
     dir.layer = this.#index
+    this.#tell('changed', path, dir, from, node)
   }
 
   /** Everything at and below `top` is gone. `implied`: no mark of the layer names `top` itself. */
@@ -336,17 +356,10 @@ class Accountant {
     const account = this.#account(this.#index)
     const stack = [top]
     for (let node = stack.pop(); node !== undefined; node = stack.pop()) {
+      if (this.#each !== undefined) this.#tell('removed', pathOf(node), node, node.layer, -1, implied || node !== top)
       if (node.children !== undefined) for (const child of node.children.values()) stack.push(child)
       else {
         account.removed++
-        this.#each?.({
-          layer: this.#index,
-          kind: 'removed',
-          implied: implied || node !== top,
-          path: pathOf(node),
-          node,
-          before: undefined,
-        })
         this.#lose(node, how)
       }
     }

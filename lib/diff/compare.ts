@@ -157,7 +157,7 @@ class Comparison {
       return
     }
     const before = a.attributes
-    const aspects = this.#aspects(a, b)
+    const aspects = aspectsBetween(this.#a, a, this.#b, b, this.#ignoreTimes)
     if (from !== undefined) {
       this.#moved.add(from)
       this.#changes.push({ kind: 'renamed', path, from, aspects, before, after })
@@ -190,26 +190,27 @@ class Comparison {
     }
     return above ? 'above' : 'no'
   }
+}
 
-  #aspects(ea: Entry, eb: Entry): Aspect[] {
-    if (sameTop(ea, eb) && ea.parts.length === eb.parts.length) return []
-    const a = ea.attributes
-    const b = eb.attributes
-    const aspects: Aspect[] = []
-    if ((a.mode & S.IFMT) !== (b.mode & S.IFMT)) aspects.push('type')
-    else if (!this.#sameData(ea, eb)) aspects.push('content')
-    if ((a.mode & 0o7777) !== (b.mode & 0o7777)) aspects.push('mode')
-    if (a.uid !== b.uid || a.gid !== b.gid) aspects.push('owner')
-    if (!this.#ignoreTimes && (a.mtime !== b.mtime || a.mtimeNs !== b.mtimeNs)) aspects.push('time')
-    if (!sameXattrs(this.#a.xattrs(ea), this.#b.xattrs(eb))) aspects.push('xattr')
-    return aspects
-  }
+/** What differs between two objects, each of its own tree. Reads data only where nothing else tells. Throws FsError. */
+export function aspectsBetween(a: MergedTree, ea: Entry, b: MergedTree, eb: Entry, ignoreTimes = false): Aspect[] {
+  if (sameTop(ea, eb) && ea.parts.length === eb.parts.length) return []
+  const before = ea.attributes
+  const after = eb.attributes
+  const aspects: Aspect[] = []
+  if ((before.mode & S.IFMT) !== (after.mode & S.IFMT)) aspects.push('type')
+  else if (!sameData(a, ea, b, eb)) aspects.push('content')
+  if ((before.mode & 0o7777) !== (after.mode & 0o7777)) aspects.push('mode')
+  if (before.uid !== after.uid || before.gid !== after.gid) aspects.push('owner')
+  if (!ignoreTimes && (before.mtime !== after.mtime || before.mtimeNs !== after.mtimeNs)) aspects.push('time')
+  if (!sameXattrs(a.xattrs(ea), b.xattrs(eb))) aspects.push('xattr')
+  return aspects
+}
 
-  #sameData(ea: Entry, eb: Entry): boolean {
-    if (isRegular(ea.attributes)) return sameContent(this.#a, ea, this.#b, eb)
-    if (isSymlink(ea.attributes)) return this.#a.readlink(ea) === this.#b.readlink(eb)
-    return ea.attributes.rdev === eb.attributes.rdev
-  }
+function sameData(a: MergedTree, ea: Entry, b: MergedTree, eb: Entry): boolean {
+  if (isRegular(ea.attributes)) return sameContent(a, ea, b, eb)
+  if (isSymlink(ea.attributes)) return a.readlink(ea) === b.readlink(eb)
+  return ea.attributes.rdev === eb.attributes.rdev
 }
 
 /** How many parts at the end of both lists are the same directory of the same layer. */

@@ -10,6 +10,7 @@ import { isWhiteout, type Layer, type LayerNode } from '../layer/layer.js'
 import { S } from '../sys/constants.js'
 import { Stat } from '../sys/stat.js'
 import { type Attributes, attributesOf, childPath } from './change.js'
+import { isImplicit, outerLink } from './marks.js'
 
 /** One layer's contribution to an entry. `path` is where it lies in that layer (a redirect makes it differ). */
 export interface Part {
@@ -53,8 +54,12 @@ export class MergedTree {
     const parts: Part[] = []
     let attributes: Attributes | undefined
     let opaque = false
+    let implicit = true
     for (const [index, layer] of this.layers.entries()) {
-      attributes ??= this.#attributes(layer, layer.root, '/')
+      if (implicit) {
+        implicit = isImplicit(layer, layer.root)
+        if (!implicit || attributes === undefined) attributes = this.#attributes(layer, layer.root, '/')
+      }
       parts.push({ layer, index, node: layer.root, path: '/' })
       opaque = layer.isOpaque(layer.root)
       if (opaque) break
@@ -75,6 +80,7 @@ export class MergedTree {
     let attributes: Attributes | undefined
     let origin = childPath(dir.origin, name)
     let opaque = false
+    let implicit = false
     let search = new Search(dir.parts, name)
     for (;;) {
       const part = search.next()
@@ -89,6 +95,14 @@ export class MergedTree {
         part.layer.release(part.node)
         break
       }
+      if (parts.length === 0 && !isDir) {
+        const target = outerLink(part.layer, part.node, scratch)
+        const linked = target === undefined ? undefined : this.#below(part, path, target)
+        if (linked !== undefined) return linked
+      }
+      if (implicit)
+        attributes = { ...attributesOf(scratch, part.layer.fsid), fsid: attributes.fsid, ino: attributes.ino }
+      if (implicit || parts.length === 0) implicit = isDir && isImplicit(part.layer, part.node)
       parts.push(part)
       if (isDir) {
         if (part.layer.isOpaque(part.node)) {
@@ -106,6 +120,16 @@ export class MergedTree {
     }
     if (attributes === undefined) return undefined
     return { path, parts, attributes, opaque, origin }
+  }
+
+  /** The file that `part`, a hard link to a path of the layers below, stands for. */
+  #below(part: Part, path: string, target: string): Entry | undefined {
+    const tree = new MergedTree(this.layers.slice(part.index + 1))
+    const entry = tree.resolve(target)
+    if (entry === undefined) return undefined
+    part.layer.release(part.node)
+    const parts = entry.parts.map(p => ({ ...p, index: p.index + part.index + 1 }))
+    return { ...entry, path, origin: path, parts }
   }
 
   #fromRoots(first: number, path: string): Search {

@@ -95,11 +95,12 @@ t.test('diff(A, B) applied to A gives B, for 120 random pairs', async t => {
     const gardener = new Gardener(seed)
     const a = gardener.tree()
     const b = gardener.chance(0.2) ? gardener.tree() : gardener.mutate(a)
-    const before = new MemoryLayer(a)
-    const after = new MemoryLayer(b)
+    const digests = seed % 4 > 0
+    const before = new MemoryLayer(a, digests)
+    const after = new MemoryLayer(b, digests)
     const { root, entries } = layerOf(new MergedTree([before]), new MergedTree([after]))
     changes += entries.length
-    const layer = new MemoryLayer(root)
+    const layer = new MemoryLayer(root, digests)
     const left = compare([after], [layer, before])
     if (left.length > 0) t.same(left, [], `seed ${seed}`)
     // Links between a changed name and names the change did not reach are kept; unrelated ones stay as they were in A.
@@ -119,7 +120,7 @@ t.test('diff(A, B) applied to A gives B, for 120 random pairs', async t => {
 t.test('the same holds for an upper with whiteouts and opaque marks over two lowers', async t => {
   for (let seed = 1; seed <= 80; seed++) {
     const gardener = new Gardener(seed * 7919)
-    const base = new MemoryLayer(gardener.tree())
+    const base = new MemoryLayer(gardener.tree(), true)
     const mark = (item: Item): Item => {
       for (const [name, child] of item.children ?? []) {
         if (gardener.chance(0.15)) item.children?.set(name, gone())
@@ -130,16 +131,16 @@ t.test('the same holds for an upper with whiteouts and opaque marks over two low
       }
       return item
     }
-    const middle = new MemoryLayer(mark(gardener.tree()))
-    const upper = new MemoryLayer(mark(gardener.tree(2)))
+    const middle = new MemoryLayer(mark(gardener.tree()), true)
+    const upper = new MemoryLayer(mark(gardener.tree(2)), true)
     const before = new MergedTree([middle, base])
     const after = new MergedTree([upper, middle, base])
-    const layer = new MemoryLayer(layerOf(before, after).root)
+    const layer = new MemoryLayer(layerOf(before, after).root, true)
     const left = compare([upper, middle, base], [layer, middle, base])
     if (left.length > 0) t.same(left, [], `seed ${seed}`)
     const quick = compareTrees(before, after).map(c => `${c.kind} ${c.path}`)
     const flat = (layers: Layer[]): MemoryLayer =>
-      new MemoryLayer(layerOf(new MergedTree([]), new MergedTree(layers)).root)
+      new MemoryLayer(layerOf(new MergedTree([]), new MergedTree(layers)).root, true)
     const slow = compare([flat([middle, base])], [flat([upper, middle, base])]).map(c => `${c.kind} ${c.path}`)
     const plain = quick.filter(c => !c.startsWith('replaced'))
     if (plain.join() !== slow.filter(c => plain.includes(c)).join())
