@@ -285,12 +285,12 @@ export function comparisonDataset(
     else totals.changed++
     if (isFile(a)) totals.bytes += a.size
   }
-  const layer = { id: '', visibleBytes: 0, hiddenBytes: 0 }
+  const layer = { id: '', hiddenBytes: 0 }
   const { dataset, paths } = builder.finish({
     title: `${show(titles[0])} → ${show(titles[1])}`,
     layers: [
-      { ...layer, instruction: show(titles[0]), bytes, added: 0, changed: 0, removed: 0 },
-      { ...layer, instruction: show(titles[1]), ...totals },
+      { ...layer, instruction: show(titles[0]), bytes, visibleBytes: bytes, added: 0, changed: 0, removed: 0 },
+      { ...layer, instruction: show(titles[1]), ...totals, visibleBytes: totals.bytes },
     ],
     efficiency: 1,
     totalBytes: bytes,

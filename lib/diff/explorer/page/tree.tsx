@@ -78,7 +78,7 @@ export function Tree(props: Props) {
         onScroll={e => setTop((e.currentTarget as HTMLElement).scrollTop)}
       >
         {rows.length === 0 && <p class="empty">Nothing here matches the filters.</p>}
-        <div class="rows" style={{ height: rows.length * ROW }}>
+        <div class="rows" style={{ height: `${rows.length * ROW}px` }}>
           {drawn}
         </div>
       </div>
@@ -114,7 +114,7 @@ function Row({ view, rows, open, matches, query, selected, onSelect, onToggle, i
         if (directory) onToggle(node)
       }}
     >
-      <span class="name" style={{ paddingLeft: depth * 16 + 8 }}>
+      <span class="name" style={{ paddingLeft: `${depth * 16 + 8}px` }}>
         <i class={directory ? (expanded ? 'twisty open' : 'twisty') : 'leaf'} />
         <i class={directory ? 'icon dir' : target > 0 ? 'icon link' : 'icon file'} />
         <bdi class="label">
@@ -126,7 +126,7 @@ function Row({ view, rows, open, matches, query, selected, onSelect, onToggle, i
         </b>
       </span>
       <span class="num">
-        <i class="bar" style={{ width: `${Math.round(share * 56)}px` }} />
+        {share > 0.01 && <i class="bar" style={{ width: `${Math.round(share * 56)}px` }} />}
         {bytesText(view.bytes[node] as number)}
       </span>
       <span class="mode">{event < 0 ? '' : modeText(data.mode[event] as number)}</span>

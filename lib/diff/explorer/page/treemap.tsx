@@ -20,7 +20,7 @@ interface Cell {
 }
 
 /** Cells per directory; what is smaller is drawn as one. */
-const CELLS = 48
+const CELLS = 120
 
 export function Treemap({ view, dir, changedOnly, onOpen }: Props) {
   const box = useRef<HTMLDivElement>(null)
@@ -59,7 +59,7 @@ export function Treemap({ view, dir, changedOnly, onOpen }: Props) {
             type="button"
             key={i}
             class={`cell d${c.depth}${c.children ? ' group' : ''} ${tint(view, node, rest)}`}
-            style={{ left: c.x0, top: c.y0, width, height }}
+            style={{ left: `${c.x0}px`, top: `${c.y0}px`, width: `${width}px`, height: `${height}px` }}
             title={`${rest > 0 ? name : shownPath(view.data, node)}\n${bytesText(value)}`}
             onClick={() => onOpen(node)}
           >
