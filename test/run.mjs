@@ -8,7 +8,7 @@
 // What a file leaves behind (process, mount; in CI also cgroup and network interface) is a failure of that file.
 // Counted are assertions; a file that crashes, times out, asserts nothing or leaves something behind counts as one more failed.
 import { spawn } from 'node:child_process'
-import { chmodSync, mkdirSync, mkdtempSync, readdirSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync } from 'node:fs'
 import { availableParallelism, constants, tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -22,8 +22,6 @@ const { values: options, positionals: filters } = parseArgs({
 
 const runId = `${process.pid}-${Date.now().toString(36)}`
 const scratch = mkdtempSync(join(tmpdir(), 'lamina-test-'))
-// Tests act as other users too: they must be able to pass, and to write where /tmp would let them.
-chmodSync(scratch, 0o755)
 const fixtures = resolve('.tap/fixtures')
 const limitSeconds = file => (file.endsWith('.long.js') ? 3600 : 180)
 
@@ -69,7 +67,6 @@ async function runFile(file, number) {
   const id = `${runId}-${number}-${Math.random().toString(36).slice(2, 6)}`
   const own = join(scratch, String(number) + id.slice(-2))
   mkdirSync(join(own, 'tmp'), { recursive: true })
-  chmodSync(join(own, 'tmp'), 0o1777)
   const env = {
     ...process.env,
     LAMINA_TEST_RUN: id,
