@@ -9,15 +9,18 @@ import { copyFileRange, fdatasync, ficlone, fsync, ftruncate, lseek, preadAt, pw
 import { addressOf, alloc } from './libc.js'
 
 export type JobSpec =
-  /** Makes `to` (empty, writable) hold the `size` bytes of `from`: shared extents where the filesystem can, holes kept. */
-  | { readonly op: 'copy'; readonly from: number; readonly to: number; readonly size: number }
+  /**
+   * Makes `to` (empty, writable) hold the `size` bytes of `from`: shared extents where the filesystem can, holes kept.
+   * `sync`: on disk as well.
+   */
+  | { readonly op: 'copy'; readonly from: number; readonly to: number; readonly size: number; readonly sync?: boolean }
   | { readonly op: 'fsync'; readonly fd: number; readonly dataOnly: boolean }
   | { readonly op: 'syncfs'; readonly fd: number }
 
 export function runJob(spec: JobSpec): number {
   switch (spec.op) {
     case 'copy':
-      return copyData(spec.from, spec.to, spec.size)
+      return copyData(spec.from, spec.to, spec.size) || (spec.sync === true ? fdatasync(spec.to) : 0)
     case 'fsync':
       return spec.dataOnly ? fdatasync(spec.fd) : fsync(spec.fd)
     case 'syncfs':

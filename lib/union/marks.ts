@@ -1,0 +1,100 @@
+/**
+ * Owns overlayfs's bookkeeping attributes on the upper: reading what anybody wrote (either namespace), writing ours.
+ *
+ * | attribute | value | on | meaning |
+ * |---|---|---|---|
+ * | opaque | `y`, `x` | directory | nothing from below; some children are xattr whiteouts |
+ * | redirect | `/a/b` or `name` | directory, metacopy file | where the lowers have it |
+ * | metacopy | empty, or digest header | file | the data is the lower's |
+ * | origin | file handle (origin.ts) | copied up | where the inode number comes from |
+ * | impure | `y` | directory | has children with an origin |
+ * | nlink | `U+1`, `L-1` | indexed file | how many names the union has |
+ * | lamina | decimal | copied up | the inode number shown, where the layer has no file handles |
+ */
+import { getxattrat, listxattrat } from '../sys/xattr.js'
+import { bareName, FUSE_OVERLAYFS, TRUSTED, USER } from '../layer/whiteout.js'
+import { statat, type Stat } from '../sys/stat.js'
+import { OPAQUE_MARK } from '../layer/whiteout.js'
+import { mutate } from './mutate.js'
+import type { Tree } from './tree.js'
+
+const YES = Buffer.from('y')
+const X = Buffer.from('x')
+const EMPTY = Buffer.alloc(0)
+
+/** What an upper directory says of itself. */
+export interface DirectoryMarks {
+  opaque: boolean
+  xattrWhiteouts: boolean
+  impure: boolean
+  redirect: string | null
+}
+
+/** Reads the marks of the upper directory `fd` (O_PATH will do): one call when it has no attributes at all. */
+export function readDirectoryMarks(fd: number, st: Stat): DirectoryMarks {
+  const marks: DirectoryMarks = { opaque: false, xattrWhiteouts: false, impure: false, redirect: null }
+  const all = listxattrat(fd, '')
+  if (typeof all !== 'number') {
+    for (const name of all) {
+      const bare = bareName(name)
+      if (bare === 'opaque' || name === `${FUSE_OVERLAYFS}opaque`) {
+        const value = text(getxattrat(fd, '', name))
+        if (value === 'y') marks.opaque = true
+        else if (value === 'x') marks.xattrWhiteouts = true
+      } else if (bare === 'impure') marks.impure = true
+      else if (bare === 'redirect') marks.redirect = validRedirect(text(getxattrat(fd, '', name)))
+    }
+  }
+  if (!marks.opaque && statat(fd, OPAQUE_MARK, st) === 0) marks.opaque = true
+  return marks
+}
+
+/** A redirect that names something below the root: an absolute path without `..`, or one name. Anything else is null. */
+export function validRedirect(value: string): string | null {
+  if (value === '') return null
+  const parts = value.split('/')
+  if (value.startsWith('/')) parts.shift()
+  else if (parts.length !== 1) return null
+  for (const part of parts) if (part === '' || part === '.' || part === '..') return null
+  return value
+}
+
+/** An overlay attribute of `name` below `fd`, in either namespace; undefined when there is none. */
+export function readMark(tree: Tree, fd: number, name: string, bare: string): Buffer | undefined {
+  const value = getxattrat(fd, name, tree.xattrPrefix + bare)
+  if (typeof value !== 'number') return value
+  const other = getxattrat(fd, name, (tree.xattrPrefix === TRUSTED ? USER : TRUSTED) + bare)
+  return typeof other === 'number' ? undefined : other
+}
+
+export function text(value: Buffer | number): string {
+  return typeof value === 'number' ? '' : value.latin1Slice()
+}
+
+export function setMark(tree: Tree, fd: number, name: string, bare: string, value: Buffer): number {
+  return mutate.setxattrat(fd, name, tree.xattrPrefix + bare, value)
+}
+
+export function setOpaque(tree: Tree, fd: number, name: string): number {
+  return setMark(tree, fd, name, 'opaque', YES)
+}
+
+export function setXattrWhiteouts(tree: Tree, fd: number, name: string): number {
+  return setMark(tree, fd, name, 'opaque', X)
+}
+
+export function setImpure(tree: Tree, fd: number, name: string): number {
+  return setMark(tree, fd, name, 'impure', YES)
+}
+
+export function setMetacopy(tree: Tree, fd: number, name: string): number {
+  return setMark(tree, fd, name, 'metacopy', EMPTY)
+}
+
+export function setRedirect(tree: Tree, fd: number, name: string, to: string): number {
+  return setMark(tree, fd, name, 'redirect', Buffer.from(to, 'latin1'))
+}
+
+export function removeMark(tree: Tree, fd: number, name: string, bare: string): number {
+  return mutate.removexattrat(fd, name, tree.xattrPrefix + bare)
+}

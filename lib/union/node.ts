@@ -1,0 +1,202 @@
+/**
+ * Owns what the union remembers of one inode: `Node`, for directories also `Directory`, for what few nodes have `Extra`;
+ * and the table from nodeids to nodes.
+ *
+ * A node's place in the layers:
+ * - `upper` says what the upper directory holds of it: nothing, its metadata (overlayfs's metacopy: the data is still the
+ *   lower's), or all of it.
+ * - `layer` and `lower` name its object in a lower layer: the data of a file that is not (fully) copied up, and the
+ *   origin of its inode number. Directories have a whole stack of them instead (`Directory.lowers`).
+ * - `parent` and `name` are its primary name. Further known names of a hard-linked file are in `extra.names`. A node
+ *   without parent (but the root) has been removed and lives on as an open file or a current directory.
+ *
+ * Memory: about 200 bytes a file, so a million cached files is 200 MB, and the kernel's forgets bring it back.
+ * Invariant: a node is in the table while the kernel holds a lookup of it, or a child of it is in the table.
+ */
+import type { LayerNode } from '../layer/layer.js'
+import type { Job, NodeId } from './filesystem.js'
+import type { Listing } from './listing.js'
+
+/** How much of an inode the upper holds. Ordered: more is greater. */
+export const Presence = { None: 0, Meta: 1, Full: 2 } as const
+export type Presence = (typeof Presence)[keyof typeof Presence]
+
+/** One object of one lower layer: `layer` indexes Tree.layers. */
+export interface LowerRef {
+  readonly layer: number
+  readonly node: LayerNode
+}
+
+/** Where a directory's entries come from: lowers alone, the upper over lowers, or the upper alone (new, or opaque). */
+export const DirKind = { Lower: 0, Merged: 1, Pure: 2 } as const
+export type DirKind = (typeof DirKind)[keyof typeof DirKind]
+
+export class Directory {
+  kind: DirKind
+  /** Topmost first; empty exactly when `kind` is Pure. */
+  lowers: readonly LowerRef[]
+  children: Map<string, Node> | null = null
+  /** The path below the lowers' roots (`/a/b`) or the sibling name that the lowers know it by; null: its own name. */
+  redirect: string | null = null
+  listing: Listing | null = null
+  /** Number of subdirectories, -1 while unknown. Kept only where no layer can tell (merged directories). */
+  subdirs = -1
+  /** The upper directory holds entries whose inode numbers come from elsewhere (overlay.impure). */
+  impure = false
+  /** The upper directory has xattr whiteouts inside (overlay.opaque = x). */
+  xattrWhiteouts = false
+  /** Whether the upper directory has a default ACL: -1 unknown, 0, 1. */
+  defaultAcl = -1
+
+  constructor(kind: DirKind, lowers: readonly LowerRef[]) {
+    this.kind = kind
+    this.lowers = lowers
+  }
+}
+
+/** A further name of a hard-linked file. */
+export interface Name {
+  readonly parent: Node
+  readonly name: string
+}
+
+/** What only some nodes have: open files, removed ones, hard-linked ones, ones being copied. */
+export class Extra {
+  /** Open handles on this node. */
+  opens = 0
+  /** Of these, passthrough opens whose backing file is the lower's. */
+  lowerPassthrough = 0
+  /** Of these, passthrough opens that may write: the kernel does not tell of their writes through a mapping. */
+  writers = 0
+  /** Of these, served through the page cache. */
+  cached = 0
+  /** O_PATH fd of the upper inode once it has no name left, -1 otherwise. */
+  fd = -1
+  /** Its name in the hard-link index, '' when it is not in it. */
+  index = ''
+  /** Added to the upper's nlink (index: lower names not copied up). */
+  nlinkOffset = 0
+  names: Name[] | null = null
+  copy: Copying | null = null
+  /** The metadata copy says by an absolute path where its data is. */
+  pinned = false
+  /** The object of a lower layer that gives the attributes, where that is a metacopy and the data lies further down. */
+  face: LowerRef | null = null
+  /** After an ESTALE swap: the node that took over the names. */
+  successor: Node | null = null
+  sync: Syncing | null = null
+
+  /** Nothing here is worth keeping. */
+  get idle(): boolean {
+    return (
+      this.opens === 0 &&
+      this.fd < 0 &&
+      this.index === '' &&
+      (this.names === null || this.names.length === 0) &&
+      this.copy === null &&
+      this.face === null &&
+      this.successor === null &&
+      this.sync === null
+    )
+  }
+}
+
+/** An fsync under way: `waiters` calls were made before it began and take its result. */
+export interface Syncing {
+  readonly job: Job
+  waiters: number
+  /** 1 while it runs, else the job's result. */
+  result: number
+}
+
+/** A copy-up that another thread is doing. */
+export interface Copying {
+  readonly job: Job
+  readonly name: string
+  readonly from: number
+  readonly to: number
+  /** 1 while it runs, else the job's result. */
+  result: number
+}
+
+export class Node {
+  id: NodeId
+  generation: number
+  lookups = 0
+  /** The inode number shown, the same for life. */
+  ino: number
+  /** S_IFMT bits. */
+  type: number
+  upper: Presence
+  /** -1: not in any lower. */
+  layer: number
+  lower: LayerNode
+  parent: Node | null
+  name: string
+  dir: Directory | null = null
+  extra: Extra | null = null
+
+  constructor(
+    id: NodeId,
+    generation: number,
+    ino: number,
+    type: number,
+    upper: Presence,
+    layer: number,
+    lower: LayerNode,
+    parent: Node | null,
+    name: string,
+  ) {
+    this.id = id
+    this.generation = generation
+    this.ino = ino
+    this.type = type
+    this.upper = upper
+    this.layer = layer
+    this.lower = lower
+    this.parent = parent
+    this.name = name
+  }
+}
+
+export function extraOf(node: Node): Extra {
+  return (node.extra ??= new Extra())
+}
+
+/**
+ * nodeid -> Node, dense, so that it costs a word per node. An id whose node is gone is given again, with another
+ * generation: the kernel has forgotten the first by then (fuse(4): nodeid and generation together are unique).
+ */
+export class NodeTable {
+  readonly #nodes: (Node | undefined)[] = [undefined]
+  readonly #free: number[] = []
+  #generation = 0
+  size = 0
+
+  /** Id for a new node. */
+  take(): NodeId {
+    return this.#free.pop() ?? this.#nodes.length
+  }
+
+  /** Generation for a new node: differs whenever ids have been given again. */
+  get generation(): number {
+    return this.#generation
+  }
+
+  put(node: Node): void {
+    this.#nodes[node.id] = node
+    this.size++
+  }
+
+  get(id: NodeId): Node | undefined {
+    return this.#nodes[id]
+  }
+
+  remove(node: Node): void {
+    if (this.#nodes[node.id] !== node) return
+    this.#nodes[node.id] = undefined
+    this.#free.push(node.id)
+    this.#generation = (this.#generation + 1) & 0x3fffffff
+    this.size--
+  }
+}

@@ -1,0 +1,80 @@
+/**
+ * Owns handing out listings: with names alone, or with attributes and lookups (READDIRPLUS).
+ * Invariant: the offset handed out with a name is the same whenever the name is handed out (listing.ts).
+ */
+import { E } from '../errno.js'
+import { DT } from '../sys/constants.js'
+import { Stat, statat } from '../sys/stat.js'
+import { enter } from './attributes.js'
+import type { DirSink, Entry } from './filesystem.js'
+import { listingOf } from './listing.js'
+import { lookup } from './lookup.js'
+import { DirKind, type Node } from './node.js'
+import type { Tree } from './tree.js'
+import { directoryFd } from './upper.js'
+
+const entry: Entry = { nodeid: 0, generation: 0, entryTimeout: 0, attrTimeout: 0, attr: new Stat() }
+
+export function readdir(tree: Tree, node: Node, offset: number, sink: DirSink): number {
+  if (node.dir === null) return -E.ENOTDIR
+  const listing = listingOf(tree, node)
+  if (typeof listing === 'number') return listing
+  if (offset < 1 && !dots(sink, '.', node.ino, 1)) return 0
+  if (offset < 2 && !dots(sink, '..', (node.parent ?? node).ino, 2)) return 0
+  const { names, offsets, types } = listing
+  for (let i = listing.after(Math.max(offset, 2)); i < names.length; i++) {
+    const name = names[i] as string
+    if (name === '') continue
+    const type = types[i] as number
+    const at = offsets[i] as number
+    if (!sink.plus) {
+      if (!sink.name(name, inoOf(tree, node, name), type, at)) return 0
+      continue
+    }
+    const child = lookup(tree, node, name, entry.attr)
+    if (typeof child === 'number') {
+      // It went away meanwhile, or it cannot be read: then without attributes, so that it can be seen and removed.
+      if (child === -E.ENOENT) continue
+      if (!bare(sink, name, type, at)) return 0
+      continue
+    }
+    enter(child, entry)
+    if (!sink.entry(name, at, entry, type)) {
+      child.lookups--
+      tree.collect(child)
+      return 0
+    }
+  }
+  return 0
+}
+
+function dots(sink: DirSink, name: string, ino: number, offset: number): boolean {
+  if (!sink.plus) return sink.name(name, ino, DT.DIR, offset)
+  entry.attr.ino = ino
+  entry.attr.mode = 0o040000
+  return bare(sink, name, DT.DIR, offset)
+}
+
+function bare(sink: DirSink, name: string, type: number, offset: number): boolean {
+  entry.nodeid = 0
+  entry.generation = 0
+  entry.entryTimeout = 0
+  entry.attrTimeout = 0
+  return sink.entry(name, offset, entry, type)
+}
+
+/** The inode number of an entry listed without attributes. */
+function inoOf(tree: Tree, parent: Node, name: string): number {
+  const dir = parent.dir
+  const known = dir?.children?.get(name)
+  if (known !== undefined) return known.ino
+  if (dir?.kind === DirKind.Pure && !dir.impure) {
+    const fd = directoryFd(tree, parent)
+    if (fd >= 0 && statat(fd, name, entry.attr) >= 0) return tree.inodes.of(entry.attr.dev, entry.attr.ino)
+  }
+  const child = lookup(tree, parent, name, entry.attr)
+  if (typeof child === 'number') return 1
+  const { ino } = child
+  tree.collect(child)
+  return ino
+}
