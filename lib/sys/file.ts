@@ -52,6 +52,35 @@ export function openat2(dirfd: number, path: string, flags: number, mode: number
   return ret(syscall6(NR.openat2, dirfd, cpath(path), howAddress, 24, 0, 0))
 }
 
+const syscallInThread = libc.func(
+  'long syscall(long nr, intptr_t a, intptr_t b, intptr_t c, intptr_t d)',
+) as unknown as {
+  async(...args: [number, number, number, number, number, (error: unknown, result: number) => void]): void
+}
+
+/** `openat2` on a thread of the pool, for paths that this process may itself be serving. An fd, or -1 for any error. */
+export function openat2InThread(
+  dirfd: number,
+  path: string,
+  flags: number,
+  mode: number,
+  resolve: number,
+): Promise<number> {
+  const memory = alloc(24 + path.length + 1)
+  memory.writeBigUInt64LE(BigInt(flags | O.CLOEXEC), 0)
+  memory.writeBigUInt64LE(BigInt(mode), 8)
+  memory.writeBigUInt64LE(BigInt(resolve), 16)
+  memory.latin1Write(path, 24)
+  const address = addressOf(memory)
+  return new Promise((done, fail) =>
+    syscallInThread.async(NR.openat2, dirfd, address + 24, address, 24, (error, result) => {
+      memory.fill(0)
+      if (error) fail(error as Error)
+      else done(result)
+    }),
+  )
+}
+
 /** close(2). */
 export function close(fd: number): number {
   return ret(c.close(fd) as number)

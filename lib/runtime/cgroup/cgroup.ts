@@ -1,0 +1,209 @@
+/**
+ * Owns one container's cgroup in every hierarchy: make, enter, limit, measure, freeze, kill, remove.
+ * Formats: limits are those of an OCI spec's `resources`; v1 and v2 have different files for each (limits.ts).
+ * Invariant: a limit is written or refused by name, never dropped silently; `remove` is idempotent.
+ */
+import { existsSync, mkdirSync, openSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { O } from '../../sys/constants.js'
+import { RuntimeError } from '../error.js'
+import type { OciResources } from '../oci.js'
+import { hierarchies, withController, type Hierarchy } from './hierarchy.js'
+import { limitFiles } from './limits.js'
+
+export class Cgroup {
+  /** `/lamina/<id>`: the same below every hierarchy. */
+  readonly path: string
+  readonly hierarchies: readonly Hierarchy[]
+
+  constructor(path: string, all: readonly Hierarchy[] = hierarchies()) {
+    this.path = path
+    this.hierarchies = all
+  }
+
+  directory(h: Hierarchy): string {
+    return join(h.mountpoint, this.path)
+  }
+
+  /** Directory of the hierarchy with `controller`; undefined when the machine has none. */
+  of(controller: string): string | undefined {
+    const h = withController(this.hierarchies, controller)
+    return h === undefined ? undefined : this.directory(h)
+  }
+
+  get v2(): string | undefined {
+    const h = this.hierarchies.find(({ version }) => version === 2)
+    return h === undefined ? undefined : this.directory(h)
+  }
+
+  /** Makes the cgroup everywhere. Throws NOT_PERMITTED where this user may not. */
+  create(): void {
+    for (const h of this.hierarchies) {
+      const parts = this.path.split('/').filter(Boolean)
+      let at = h.mountpoint
+      for (const part of parts) {
+        if (h.version === 2) enableControllers(at, h.controllers)
+        at = join(at, part)
+        try {
+          mkdirSync(at)
+        } catch (error) {
+          const { code } = error as NodeJS.ErrnoException
+          if (code === 'EEXIST') continue
+          throw new RuntimeError('NOT_PERMITTED', `cgroup ${at}: ${code ?? String(error)}`)
+        }
+        if (h.controllers.includes('cpuset') && h.version === 1) inheritCpuset(at)
+      }
+    }
+  }
+
+  /** Writes limits, at the start or live. Throws UNSUPPORTED naming a limit that this kernel has no file for. */
+  limit(resources: OciResources): void {
+    for (const { controller, file, value, option } of limitFiles(resources, this.hierarchies)) {
+      const directory = this.of(controller)
+      if (directory === undefined)
+        throw new RuntimeError('UNSUPPORTED', `${option}: this machine has no ${controller} cgroup`)
+      const path = join(directory, file)
+      if (!existsSync(path)) throw new RuntimeError('UNSUPPORTED', `${option}: this kernel has no ${file}`)
+      try {
+        writeFileSync(path, value)
+      } catch (error) {
+        const { code } = error as NodeJS.ErrnoException
+        throw new RuntimeError(
+          'INVALID',
+          `${option}: the kernel refuses ${value} for ${file} (${code ?? String(error)})`,
+        )
+      }
+    }
+  }
+
+  /** fds of `tasks` in which a child enters itself (v1; of one thread, by itself, the kernel needs no global lock: 0.1 ms, not 10), and the directory fd to be born in (v2). The caller closes both. */
+  openForBirth(): { procs: number[]; v2: number | undefined } {
+    const procs = this.hierarchies
+      .filter(h => h.version === 1)
+      .map(h => openSync(join(this.directory(h), 'tasks'), 'w'))
+    return { procs, v2: this.v2 === undefined ? undefined : openSync(this.v2, O.PATH | O.DIRECTORY | O.CLOEXEC) }
+  }
+
+  /** All processes in the cgroup and below it. */
+  pids(): number[] {
+    const directory = this.v2 ?? this.of('freezer') ?? this.of('pids')
+    if (directory === undefined) return []
+    const read = (at: string): number[] => {
+      try {
+        const own = readFileSync(join(at, 'cgroup.procs'), 'latin1').trim().split('\n').filter(Boolean).map(Number)
+        const below = readdirSync(at, { withFileTypes: true }).filter(e => e.isDirectory())
+        return [...own, ...below.flatMap(e => read(join(at, e.name)))]
+      } catch {
+        return []
+      }
+    }
+    return read(directory)
+  }
+
+  /** Stops or continues every process. Returns when the kernel says it is so. */
+  async freeze(frozen: boolean): Promise<void> {
+    const v2 = this.v2
+    if (v2 !== undefined && existsSync(join(v2, 'cgroup.freeze'))) {
+      writeFileSync(join(v2, 'cgroup.freeze'), frozen ? '1' : '0')
+      const want = `frozen ${frozen ? 1 : 0}`
+      await until(() => readFileSync(join(v2, 'cgroup.events'), 'latin1').includes(want), `cgroup ${this.path}: freeze`)
+      return
+    }
+    const freezer = this.of('freezer')
+    if (freezer === undefined) throw new RuntimeError('UNSUPPORTED', 'pause: this machine has no freezer cgroup')
+    const state = frozen ? 'FROZEN' : 'THAWED'
+    writeFileSync(join(freezer, 'freezer.state'), state)
+    await until(
+      () => readFileSync(join(freezer, 'freezer.state'), 'latin1').trim() === state,
+      `cgroup ${this.path}: freeze`,
+    )
+  }
+
+  /** SIGKILL to every process, at once where the kernel has cgroup.kill (5.14), else again until none is left. */
+  kill(): void {
+    const v2 = this.v2
+    if (v2 !== undefined && existsSync(join(v2, 'cgroup.kill'))) {
+      try {
+        writeFileSync(join(v2, 'cgroup.kill'), '1')
+        return
+      } catch {
+        // Gone meanwhile: then nothing is left to kill below either.
+      }
+    }
+    for (const pid of this.pids())
+      try {
+        process.kill(pid, 'SIGKILL')
+      } catch {
+        // It ended by itself.
+      }
+  }
+
+  /** Number of processes that the kernel killed for want of memory. */
+  oomKills(): number {
+    const memory = this.of('memory')
+    if (memory === undefined) return 0
+    for (const file of ['memory.events', 'memory.oom_control'])
+      try {
+        return Number(/^oom_kill (\d+)$/m.exec(readFileSync(join(memory, file), 'latin1'))?.[1] ?? 0)
+      } catch {
+        // The other version's file.
+      }
+    return 0
+  }
+
+  /** Removes the cgroup and what is below it. Waits for dying processes up to a second. */
+  async remove(): Promise<void> {
+    for (const h of this.hierarchies) await removeTree(this.directory(h))
+  }
+}
+
+async function removeTree(directory: string): Promise<void> {
+  for (let tries = 0; ; tries++) {
+    try {
+      rmdirSync(directory)
+      return
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException
+      if (code === 'ENOENT') return
+      if (tries >= 100) throw new RuntimeError('IN_USE', `cgroup ${directory}: still in use`)
+      if (code === 'EBUSY' || code === 'ENOTEMPTY')
+        for (const e of safeDirectories(directory)) await removeTree(join(directory, e))
+    }
+    if (tries > 0) await sleep(tries < 20 ? 1 : 10)
+  }
+}
+
+function safeDirectories(directory: string): string[] {
+  try {
+    return readdirSync(directory, { withFileTypes: true })
+      .filter(e => e.isDirectory())
+      .map(e => e.name)
+  } catch {
+    return []
+  }
+}
+
+/** A new v1 cpuset has no CPUs and no memory nodes, and nothing can run in it: it gets its parent's. */
+function inheritCpuset(directory: string): void {
+  for (const file of ['cpuset.cpus', 'cpuset.mems'])
+    writeFileSync(join(directory, file), readFileSync(join(directory, '..', file)))
+}
+
+/** Lets the children of a v2 cgroup have the controllers; one that is refused shows as a missing file of the limit. */
+function enableControllers(directory: string, controllers: readonly string[]): void {
+  const file = join(directory, 'cgroup.subtree_control')
+  for (const name of controllers)
+    try {
+      writeFileSync(file, `+${name}`)
+    } catch {
+      // Busy with processes of its own (v2's rule), or not delegated.
+    }
+}
+
+async function until(holds: () => boolean, what: string): Promise<void> {
+  for (let tries = 0; !holds(); tries++) {
+    if (tries > 500) throw new RuntimeError('TIMEOUT', `${what}: not done after 5 s`)
+    await sleep(tries < 10 ? 1 : 10)
+  }
+}
