@@ -1,0 +1,57 @@
+/** Owns pseudo-terminals (pty(7)): a pair made in a given devpts instance, and window sizes. */
+import { AT, O } from './constants.js'
+import { close, ioctl, openat } from './file.js'
+import { addressOf, alloc } from './libc.js'
+import { chownat } from './stat.js'
+
+const TIOCSPTLCK = 0x40045431
+const TIOCGPTN = 0x80045430
+const TIOCGPTPEER = 0x5441
+const TIOCSWINSZ = 0x5414
+const TIOCGWINSZ = 0x5413
+
+const word = alloc(8)
+const wordAddress = addressOf(word)
+
+export interface Pty {
+  master: number
+  slave: number
+  /** N of /dev/pts/N. */
+  number: number
+}
+
+/** A new terminal in the devpts instance whose directory is `devpts`, or `-errno`. No path of the slave is opened. */
+export function openPty(devpts: number): Pty | number {
+  const master = openat(devpts, 'ptmx', O.RDWR | O.NOCTTY | O.NOFOLLOW)
+  if (master < 0) return master
+  word.fill(0)
+  const unlocked = ioctl(master, TIOCSPTLCK, wordAddress)
+  const numbered = unlocked < 0 ? unlocked : ioctl(master, TIOCGPTN, wordAddress)
+  const number = word.readInt32LE(0)
+  const slave = numbered < 0 ? numbered : ioctl(master, TIOCGPTPEER, O.RDWR | O.NOCTTY | O.CLOEXEC)
+  if (slave < 0) {
+    close(master)
+    return slave
+  }
+  return { master, slave, number }
+}
+
+/** Gives the terminal to its user, group 5 (tty) as devpts would. */
+export function chownPty(slave: number, uid: number, gid: number): number {
+  return chownat(slave, '', uid, gid, AT.EMPTY_PATH)
+}
+
+const size = alloc(8)
+const sizeAddress = addressOf(size)
+
+export function setWindowSize(fd: number, rows: number, columns: number): number {
+  size.fill(0)
+  size.writeUInt16LE(rows & 0xffff, 0)
+  size.writeUInt16LE(columns & 0xffff, 2)
+  return ioctl(fd, TIOCSWINSZ, sizeAddress)
+}
+
+export function windowSize(fd: number): { rows: number; columns: number } | undefined {
+  if (ioctl(fd, TIOCGWINSZ, sizeAddress) < 0) return undefined
+  return { rows: size.readUInt16LE(0), columns: size.readUInt16LE(2) }
+}
