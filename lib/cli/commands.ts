@@ -19,6 +19,10 @@ export const groups: Readonly<Record<string, Readonly<Record<string, Verb>>>> = 
     },
     mounts: { describe: 'List mounts and whether they answer', load: () => import('./commands/mounts.js') },
   },
+  Containers: {
+    run: { describe: 'Run an isolated process on an image or a directory', load: () => import('./commands/run.js') },
+    rm: { describe: 'Remove containers and what they wrote', load: () => import('./commands/rm.js') },
+  },
   General: {
     completion: {
       describe: 'Print the completion script for bash, zsh or fish',

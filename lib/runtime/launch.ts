@@ -23,6 +23,8 @@ export interface Surroundings {
   stdio: readonly [number, number, number]
   /** stdin is a terminal that becomes the controlling one. */
   terminal: boolean
+  /** N of the terminal's /dev/pts/N, to be /dev/console too. */
+  console?: number
   /** The compiled seccomp filter. */
   filter?: Buffer
   /** Open `cgroup.procs` or `tasks` files (v1) in which the child enters itself. */
@@ -164,6 +166,11 @@ class Plan {
       this.do(`mount cgroup ${h.name}`, CALL.mount, [type, h.name, type, flags, h.data === '' ? null : h.data])
     }
     this.do('cgroup tmpfs read-only', CALL.mount, [null, '.', null, MS.REMOUNT | MS.BIND | flags, null])
+  }
+
+  console(number: number): void {
+    this.#makeFile('/dev/console')
+    this.do('mount /dev/console', CALL.mount, [`/dev/pts/${number}`, '/dev/console', null, MS.BIND, null])
   }
 
   sysctl(values: Readonly<Record<string, string>>): void {
@@ -395,6 +402,7 @@ export async function launch(spec: OciSpec, root: Root, around: Surroundings): P
   plan.pivot(root.fd)
   if (isNew('network')) plan.loopback()
   for (const m of root.mounts) plan.mount(m, root.hierarchies)
+  if (around.console !== undefined) plan.console(around.console)
   if (isNew('uts')) plan.names(spec)
   plan.sysctl(linux.sysctl ?? {})
   plan.makeDirectories(p.cwd)

@@ -44,7 +44,10 @@ export async function resolve(
     if (typeof mode !== 'object' || !('container' in mode)) continue
     const other = await containers.find(mode.container)
     if (other.state.status !== 'running' || other.state.pid === 0)
-      throw new RuntimeError('WRONG_STATE', `container ${mode.container}: does not run, its namespaces cannot be joined`)
+      throw new RuntimeError(
+        'WRONG_STATE',
+        `container ${mode.container}: does not run, its namespaces cannot be joined`,
+      )
     others.set(mode.container, other.state.pid)
   }
   const sources = new Map<ContainerMount, string>()
@@ -59,18 +62,10 @@ export async function resolve(
   const etc = writeEtcFiles(directory, config, network.state?.address)
   return buildSpec(config, {
     identity,
-    binds: [
-      ...etc.map(name => ({ source: join(directory, name), destination: `/etc/${name}`, readOnly: false })),
-      ...(config.init ? [await initBind(containers)] : []),
-    ],
+    binds: [...etc.map(name => ({ source: join(directory, name), destination: `/etc/${name}`, readOnly: false }))],
     sourceOf: m => sources.get(m) ?? m.source,
     namespaceOf: (other, type) => `/proc/${others.get(other) ?? 0}/ns/${namespaceFile[type]}`,
     cgroupPath,
     networkNamespace: network.namespacePath,
   })
-}
-
-async function initBind(containers: Containers): Promise<{ source: string; destination: string; readOnly: boolean }> {
-  const { initProgram } = await import('./init.js')
-  return { source: initProgram(containers.runRoot), destination: '/dev/init', readOnly: true }
 }

@@ -49,7 +49,6 @@ export class Supervisor {
   readonly #listeners = new Set<Listener>()
   #running: Running | undefined
   #writer: LogWriter | undefined
-  #health: { stop(): void } | undefined
 
   constructor(containers: Containers, container: Container, options: SupervisorOptions) {
     this.#containers = containers
@@ -134,12 +133,12 @@ export class Supervisor {
           for (const step of undo.toReversed()) await step()
         },
       }
-      this.#update({ pid: launched.pid, pidStart: startOf(launched.pid), network: await network.attached(launched.pid) })
+      this.#update({
+        pid: launched.pid,
+        pidStart: startOf(launched.pid),
+        network: await network.attached(launched.pid),
+      })
       if (config.oomScoreAdj !== 0) writeFileSync(`/proc/${launched.pid}/oom_score_adj`, String(config.oomScoreAdj))
-      if (config.health !== undefined) {
-        const { watchHealth } = await import('./health.js')
-        this.#health = watchHealth(this.#container, config.health, health => this.#update({ health }))
-      }
     } catch (error) {
       for (const step of undo.toReversed()) await step()
       const { code, message } = error as RuntimeError
@@ -213,8 +212,6 @@ export class Supervisor {
     if (running === undefined) return this.state.exitCode
     const { launched, stdio, cgroup } = running
     const exit: Exit = await exitOf(launched.pidfd)
-    this.#health?.stop()
-    this.#health = undefined
     const oomKilled = cgroup.oomKills() > 0 && exit.signal === 9
     // With a pid namespace of the host's or of another container, children may live on.
     cgroup.kill()
@@ -329,4 +326,3 @@ export function stopSignalOf(name: string): number {
   if (number === undefined) throw new RuntimeError('INVALID', `signal ${name}: there is none of that name`)
   return number
 }
-

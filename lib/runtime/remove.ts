@@ -1,0 +1,34 @@
+/** Owns removing a container, running ones only by force. */
+import type { Container, Containers } from './containers.js'
+import { RuntimeError } from './error.js'
+
+export interface RemoveOptions {
+  /** Kill it first if it runs. */
+  force?: boolean
+  /** Its anonymous volumes too. */
+  volumes?: boolean
+}
+
+/** Afterwards the container is gone. Throws WRONG_STATE for a running one without `force`. */
+export async function removeContainer(
+  containers: Containers,
+  container: Container,
+  options: RemoveOptions = {},
+): Promise<void> {
+  if (container.state.status === 'running') {
+    if (options.force !== true)
+      throw new RuntimeError('WRONG_STATE', `rm ${container.config.name}: it is running; stop it first, or use -f`)
+    const { stopContainer } = await import('./stop.js')
+    await stopContainer(containers, container, 9, 0)
+  }
+  await containers.lock(() => containers.remove(container))
+  if (options.volumes !== true) return
+  const { removeVolume } = await import('./volumes.js')
+  for (const m of container.config.mounts)
+    if (m.kind === 'volume' && /^[0-9a-f]{64}$/.test(m.source))
+      try {
+        removeVolume(containers.root, m.source)
+      } catch (error) {
+        if ((error as RuntimeError).code !== 'NO_SUCH_VOLUME') throw error
+      }
+}
