@@ -199,6 +199,7 @@ class Accountant {
     if (r < 0) throw new FsError(r, 'stat', '/')
     if (this.#root === undefined) {
       this.#root = this.#node('', undefined)
+      this.#root.children = new Map()
       this.#tell('added', '/', this.#root, index, layer.root)
     } else this.#restate(layer, layer.root, this.#root, '/')
     const tasks: Task[] = [{ node: layer.root, dir: this.#root, path: '/', opaque: layer.isOpaque(layer.root) }]

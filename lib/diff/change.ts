@@ -45,6 +45,8 @@ export type Change =
       readonly aspects: readonly Aspect[]
       readonly before: Attributes
       readonly after: Attributes
+      /** The name itself was not touched: it is a hard link to this path, and changed with it. */
+      readonly linkTo?: string
     }
   | { readonly kind: 'removed'; readonly path: string; readonly before: Attributes }
   | {
@@ -90,6 +92,11 @@ export function attributesOf(st: Stat, fsid: number): Attributes {
     ino: st.ino,
     nlink: st.nlink,
   }
+}
+
+/** Names one inode among all layers: equal for hard links. */
+export function inodeOf(a: { readonly fsid: number; readonly ino: number }): string {
+  return `${a.fsid}:${a.ino}`
 }
 
 /** `dir` + `/` + `name`, with no doubled slash at the root. */

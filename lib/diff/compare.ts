@@ -12,6 +12,7 @@ import {
   byPath,
   childPath,
   type Change,
+  inodeOf,
   isDirectory,
   isRegular,
   isSymlink,
@@ -28,6 +29,12 @@ export interface CompareOptions {
   readonly within?: readonly string[]
   /** Do not report modifications of times alone. Default false. */
   readonly ignoreTimes?: boolean
+  /**
+   * The topmost layer of `after` is an upper that a union keeps hard links for: a lower file copied up under one name has
+   * changed under all its names, though the upper shows one. The other names are then looked for in `before` (a walk, only
+   * if there is such a file) and reported with `linkTo`. Default false: in a layer from a tar a link is broken by a copy.
+   */
+  readonly linkedUpper?: boolean
   /**
    * Called for a file that was looked at, has other hard-linked names, and did not change: who writes the changes out
    * needs its name too, or a new link to it would become a copy.
@@ -66,6 +73,9 @@ class Comparison {
   readonly #within: readonly string[] | undefined
   readonly #ignoreTimes: boolean
   readonly #sameLink: CompareOptions['sameLink']
+  readonly #linkedUpper: boolean
+  /** Copied-up files with several lower names, by the lower's inode. */
+  readonly #copied = new Map<string, Extract<Change, { kind: 'modified' }>>()
   readonly #changes: Change[] = []
   /** Old places of what was found renamed: not reported as removed. */
   readonly #moved = new Set<string>()
@@ -82,6 +92,7 @@ class Comparison {
       : undefined
     this.#ignoreTimes = options.ignoreTimes ?? false
     this.#sameLink = options.sameLink
+    this.#linkedUpper = options.linkedUpper ?? false
   }
 
   run(): Change[] {
@@ -101,6 +112,7 @@ class Comparison {
     } finally {
       for (const { a, b } of stack) this.#release(a, b)
     }
+    if (this.#copied.size > 0) this.#otherNames()
     const isMoved = (c: Change): boolean => c.kind === 'removed' && this.#moved.has(this.#old.get(c.path) ?? c.path)
     const changes = this.#moved.size > 0 ? this.#changes.filter(c => !isMoved(c)) : this.#changes
     return changes.sort(byPath)
@@ -164,8 +176,27 @@ class Comparison {
     } else if (b.opaque && path !== '/' && isDirectory(before) && isDirectory(after) && !sameTop(a, b)) {
       this.#changes.push({ kind: 'replaced', path, aspects, before, after })
     } else if (aspects.length > 0) {
-      this.#changes.push({ kind: 'modified', path, aspects, before, after })
+      const change = { kind: 'modified', path, aspects, before, after } as const
+      this.#changes.push(change)
+      if (this.#linkedUpper && before.nlink > 1 && isRegular(before) && isCopiedUp(b))
+        this.#copied.set(inodeOf(before), change)
     } else if (after.nlink > 1 && !isDirectory(after)) this.#sameLink?.(path, after)
+  }
+
+  /** Reports the names of copied-up files that the upper does not have. */
+  #otherNames(): void {
+    const root = this.#a.root()
+    if (root === undefined) return
+    const known = new Set(this.#changes.map(c => c.path))
+    this.#a.walk(root, old => {
+      const copied = old.attributes.nlink > 1 ? this.#copied.get(inodeOf(old.attributes)) : undefined
+      const { path } = old
+      if (copied === undefined || known.has(path) || this.#wanted(path) !== 'yes') return
+      const now = this.#b.resolve(path)
+      if (now === undefined) return
+      if (sameTop(old, now)) this.#changes.push({ ...copied, path, before: old.attributes, linkTo: copied.path })
+      this.#b.release(now)
+    })
   }
 
   /** Puts the directories on the stack with the names that can differ. False: nothing to descend into. */
@@ -226,6 +257,12 @@ function samePart(a: Part, b: Part): boolean {
 
 function sameTop(a: Entry, b: Entry): boolean {
   return samePart(a.parts[0] as Part, b.parts[0] as Part)
+}
+
+/** The object is a copy of a lower one, not a new one: overlayfs' origin mark, or the union's own where it has none. */
+function isCopiedUp(entry: Entry): boolean {
+  const { layer, node } = entry.parts[0] as Part
+  return layer.overlayXattr(node, 'origin') !== undefined || layer.overlayXattr(node, 'lamina') !== undefined
 }
 
 function sameXattrs(a: Map<string, Buffer>, b: Map<string, Buffer>): boolean {

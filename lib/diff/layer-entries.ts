@@ -7,7 +7,7 @@
  * Renames are always expanded (a layer tar has no redirects), an opaque directory is told by whiteouts of what it hides.
  * Invariant: applying the sequence to `before` gives `after`, attributes and links included.
  */
-import { type Attributes, byPath, type Change, isDirectory, isSymlink } from './change.js'
+import { type Attributes, byPath, type Change, inodeOf, isDirectory, isSymlink } from './change.js'
 import { type CompareOptions, compareTrees } from './compare.js'
 import type { Entry, MergedTree } from './merged.js'
 
@@ -33,15 +33,18 @@ export function eachLayerEntry(
   before: MergedTree,
   after: MergedTree,
   each: (entry: LayerEntry) => void,
-  options: Pick<CompareOptions, 'within'> = {},
+  options: Pick<CompareOptions, 'within' | 'linkedUpper'> = {},
 ): Change[] {
   const sharedNames: { path: string; attributes: Attributes }[] = []
   const sameLink = (path: string, attributes: Attributes): void => void sharedNames.push({ path, attributes })
   const changes = compareTrees(before, after, { ...options, sameLink })
-  const wanted: { path: string; attributes: Attributes | undefined }[] = changes.map(c => ({
-    path: c.path,
-    attributes: c.kind === 'removed' ? undefined : c.after,
-  }))
+  const wanted: { path: string; attributes: Attributes | undefined; linkTo?: string | undefined }[] = changes.map(
+    c => ({
+      path: c.path,
+      attributes: c.kind === 'removed' ? undefined : c.after,
+      linkTo: c.kind === 'modified' ? c.linkTo : undefined,
+    }),
+  )
   const linked = new Set<string>()
   for (const { attributes } of wanted)
     if (attributes !== undefined && isLinked(attributes)) linked.add(inodeOf(attributes))
@@ -49,7 +52,7 @@ export function eachLayerEntry(
   wanted.sort(byPath)
 
   const first = new Map<string, string>()
-  for (const { path, attributes } of wanted) {
+  for (const { path, attributes, linkTo } of wanted) {
     if (attributes === undefined) {
       each({ type: 'whiteout', path })
       continue
@@ -63,7 +66,7 @@ export function eachLayerEntry(
       }
       first.set(inode, path)
     }
-    const entry = after.resolve(path)
+    const entry = after.resolve(linkTo ?? path)
     if (entry === undefined) continue
     try {
       const target = isSymlink(attributes) ? after.readlink(entry) : ''
@@ -77,8 +80,4 @@ export function eachLayerEntry(
 
 function isLinked(a: Attributes): boolean {
   return a.nlink > 1 && !isDirectory(a)
-}
-
-function inodeOf(a: Attributes): string {
-  return `${a.fsid}:${a.ino}`
 }

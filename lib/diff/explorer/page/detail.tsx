@@ -22,8 +22,8 @@ interface Props {
   readonly view: View
   readonly node: number
   readonly mode: 'text' | 'diff'
-  onMode(mode: 'text' | 'diff'): void
-  onLayer(layer: number): void
+  readonly onMode: (mode: 'text' | 'diff') => void
+  readonly onLayer: (layer: number) => void
 }
 
 export function Detail({ set, view, node, mode, onMode, onLayer }: Props) {

@@ -6,7 +6,7 @@ interface Props {
   readonly data: Dataset
   readonly from: number
   readonly to: number
-  onPick(layer: number, extend: boolean): void
+  readonly onPick: (layer: number, extend: boolean) => void
 }
 
 export function Layers({ data, from, to, onPick }: Props) {

@@ -349,7 +349,15 @@ function Gauge({ info }: { info: Loaded['data']['info'] }) {
   )
 }
 
-function Crumbs({ view, dir, onOpen }: { view: ReturnType<typeof viewOf>; dir: number; onOpen(node: number): void }) {
+function Crumbs({
+  view,
+  dir,
+  onOpen,
+}: {
+  view: ReturnType<typeof viewOf>
+  dir: number
+  onOpen: (node: number) => void
+}) {
   const chain: number[] = []
   for (let n = dir; n !== 0; n = view.data.parent[n] as number) chain.push(n)
   return (
@@ -369,8 +377,8 @@ function Crumbs({ view, dir, onOpen }: { view: ReturnType<typeof viewOf>; dir: n
 interface CompareProps {
   readonly loaded: readonly Loaded[]
   readonly which: number
-  onShow(index: number): void
-  onLoaded(set: Loaded): void
+  readonly onShow: (index: number) => void
+  readonly onLoaded: (set: Loaded) => void
 }
 
 function Compare({ loaded, which, onShow, onLoaded }: CompareProps) {
@@ -453,7 +461,7 @@ const KEYS: readonly (readonly [string, string])[] = [
   ['Esc', 'leave the search'],
 ]
 
-function Help({ onClose }: { onClose(): void }) {
+function Help({ onClose }: { onClose: () => void }) {
   return (
     <div class="overlay" onClick={onClose}>
       <div class="help" role="dialog" aria-label="Keyboard" onClick={e => e.stopPropagation()}>

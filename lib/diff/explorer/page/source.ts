@@ -17,7 +17,7 @@ export async function embedded(): Promise<Loaded[]> {
   const scripts = [...document.querySelectorAll<HTMLScriptElement>('script[data-set]')]
   return Promise.all(
     scripts.map(async (script, index) => {
-      const data = await unpack(fromBase64(script.textContent ?? ''))
+      const data = await unpack(fromBase64(script.textContent))
       script.remove()
       return { data, index }
     }),

@@ -25,8 +25,8 @@ interface Props {
   readonly matches: Matches | undefined
   readonly query: string
   readonly selected: number
-  onSelect(node: number): void
-  onToggle(node: number): void
+  readonly onSelect: (node: number) => void
+  readonly onToggle: (node: number) => void
 }
 
 export function Tree(props: Props) {

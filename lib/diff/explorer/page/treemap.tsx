@@ -9,7 +9,7 @@ interface Props {
   readonly dir: number
   /** Weigh what changed instead of all there is. */
   readonly changedOnly: boolean
-  onOpen(node: number): void
+  readonly onOpen: (node: number) => void
 }
 
 interface Cell {
