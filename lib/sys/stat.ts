@@ -12,6 +12,7 @@ const c = {
   fchmod: libc.func('int fchmod(int fd, uint mode)'),
   fchownat: libc.func('int fchownat(int dirfd, uintptr_t path, uint uid, uint gid, int flags)'),
   utimensat: libc.func('int utimensat(int dirfd, uintptr_t path, uintptr_t times, int flags)'),
+  futimens: libc.func('int futimens(int fd, uintptr_t times)'),
   fstatfs: libc.func('int fstatfs64(int fd, uintptr_t out)'),
 }
 
@@ -152,7 +153,7 @@ export function utimensat(
 export function futimens(fd: number, atime: number, atimeNs: number, mtime: number, mtimeNs: number): number {
   putTime(0, atime, atimeNs)
   putTime(16, mtime, mtimeNs)
-  return ret(c.utimensat(fd, 0, timesAddress, 0) as number)
+  return ret(c.futimens(fd, timesAddress) as number)
 }
 
 /** statfs(2)'s numbers; `type` is the filesystem's magic. */

@@ -17,7 +17,7 @@ import { close, ficlone } from '../sys/file.js'
 import { Stat, statat } from '../sys/stat.js'
 import { restoreTimes } from './attributes.js'
 import type { Job } from './filesystem.js'
-import { enterIndex } from './hard-links.js'
+import { enterIndex, holdOffset } from './hard-links.js'
 import { removeMark, setImpure, setMetacopy, setRedirect } from './marks.js'
 import { mutate } from './mutate.js'
 import { type Copying, DirKind, extraOf, type Node, Presence } from './node.js'
@@ -210,7 +210,7 @@ function finish(tree: Tree, node: Node, name: string, st: Stat, presence: Presen
     return r
   }
   node.upper = presence
-  return 0
+  return indexed ? holdOffset(tree, node) : 0
 }
 
 /**

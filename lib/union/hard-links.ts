@@ -54,13 +54,16 @@ function readOffset(tree: Tree, node: Node, index: string, upperNlink: number): 
   const value = text(readMark(tree, tree.work?.indexFd ?? -1, index, 'nlink') ?? 0)
   const offset = Number(value.slice(1))
   if (value.startsWith('U') && Number.isSafeInteger(offset)) return offset
-  const lowerNlink = lowerCount(tree, node)
+  // Left by a crash between the two forms.
+  const lowerNlink = lowerCount(tree, node, index)
   if (value.startsWith('L') && Number.isSafeInteger(offset) && lowerNlink > 0) return lowerNlink + offset - upperNlink
   return -1
 }
 
-function lowerCount(tree: Tree, node: Node): number {
-  return node.layer >= 0 && tree.layer(node.layer).stat(node.lower, tree.st2) >= 0 ? tree.st2.nlink : 0
+/** How many names the lower file has; 0 when it cannot be found. */
+function lowerCount(tree: Tree, node: Node, index: string): number {
+  if (node.layer >= 0) return tree.layer(node.layer).stat(node.lower, tree.st2) >= 0 ? tree.st2.nlink : 0
+  return tree.origins.stat(Buffer.from(index, 'hex'), tree.st2) >= 0 ? tree.st2.nlink : 0
 }
 
 /**
@@ -91,7 +94,7 @@ export function linkUp(tree: Tree, node: Node, parent: Node, name: string): numb
   if (fd < 0) return fd
   const there = statat(fd, name, tree.st2)
   if (there !== -E.ENOENT) return there
-  const lowerNlink = lowerCount(tree, node)
+  const lowerNlink = lowerCount(tree, node, extra.index)
   let r = statat(work.indexFd, extra.index, tree.st2)
   if (r < 0) return r
   const union = tree.st2.nlink + extra.nlinkOffset
@@ -102,10 +105,10 @@ export function linkUp(tree: Tree, node: Node, parent: Node, name: string): numb
   r = mutate.linkat(work.indexFd, extra.index, fd, name)
   if (r < 0) return r
   extra.nlinkOffset--
-  return 0
+  return holdOffset(tree, node)
 }
 
-/** Before a change of the upper's link count by as much as the union's. */
+/** Before a change of the upper's link count by as much as the union's, and after one that left the union's alone. */
 export function holdOffset(tree: Tree, node: Node): number {
   const { extra } = node
   if (extra === null || extra.index === '' || tree.work === null) return 0

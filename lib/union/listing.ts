@@ -6,6 +6,7 @@
  * with consecutive offsets.
  * Invariant: a listing, while kept, holds exactly the entries of the merged directory.
  */
+import { E } from '../errno.js'
 import { DT_WHT } from '../layer/layer.js'
 import { isMark, MARK, OPAQUE_MARK } from '../layer/whiteout.js'
 import { DT, O, S } from '../sys/constants.js'
@@ -116,14 +117,17 @@ export function hashOf(name: string): number {
   return FIRST_OFFSET + (((a ^ (a >>> 13)) >>> 13) * 0x100000000 + ((b ^ (b >>> 16)) >>> 0))
 }
 
-/** The listing of a directory, made if it is not at hand. A number is `-errno`. */
-export function listingOf(tree: Tree, node: Node): Listing | number {
+/**
+ * The listing of a directory, made if it is not at hand. A number is `-errno`. `touch`: a user lists, so the access time
+ * may move.
+ */
+export function listingOf(tree: Tree, node: Node, touch = false): Listing | number {
   const dir = node.dir
-  if (dir === null) return -20
+  if (dir === null) return -E.ENOTDIR
   let { listing } = dir
   if (listing === null) {
     const entries = new Map<string, number>()
-    const r = merge(tree, node, entries)
+    const r = merge(tree, node, entries, touch)
     if (r < 0) return r
     listing = new Listing(entries)
   } else {
@@ -139,14 +143,14 @@ export function listingOf(tree: Tree, node: Node): Listing | number {
 }
 
 /** Puts the merged entries of a directory into `entries`: name to dirent type. */
-export function merge(tree: Tree, node: Node, entries: Map<string, number>): number {
+function merge(tree: Tree, node: Node, entries: Map<string, number>, touch: boolean): number {
   const dir = node.dir
-  if (dir === null) return -20
+  if (dir === null) return -E.ENOTDIR
   if (node.parent === null && node !== tree.root) return 0
   const hidden =
     dir.lowers.length === 0 || (dir.kind === DirKind.Lower && dir.lowers.length === 1) ? null : new Set<string>()
   if (dir.kind !== DirKind.Lower) {
-    const r = listUpper(tree, node, entries, hidden)
+    const r = listUpper(tree, node, entries, hidden, touch)
     if (r < 0) return r
   }
   for (let i = 0; i < dir.lowers.length; i++) {
@@ -165,10 +169,17 @@ export function merge(tree: Tree, node: Node, entries: Map<string, number>): num
   return 0
 }
 
-function listUpper(tree: Tree, node: Node, entries: Map<string, number>, hidden: Set<string> | null): number {
+function listUpper(
+  tree: Tree,
+  node: Node,
+  entries: Map<string, number>,
+  hidden: Set<string> | null,
+  touch: boolean,
+): number {
   const fd = directoryFd(tree, node)
   if (fd < 0) return fd
-  const open = openat(fd, '.', O.RDONLY | O.DIRECTORY)
+  let open = openat(fd, '.', O.RDONLY | O.DIRECTORY | (touch ? 0 : O.NOATIME))
+  if (open === -E.EPERM) open = openat(fd, '.', O.RDONLY | O.DIRECTORY)
   if (open < 0) return open
   const xattrWhiteouts = node.dir?.xattrWhiteouts === true
   const r = listdir(open, (name, listed) => {
@@ -208,7 +219,7 @@ export function subdirectories(tree: Tree, node: Node): number {
     for (let i = 0; i < listing.names.length; i++) if (listing.names[i] !== '' && listing.types[i] === DT.DIR) n++
   } else {
     const entries = new Map<string, number>()
-    if (merge(tree, node, entries) < 0) return 0
+    if (merge(tree, node, entries, false) < 0) return 0
     for (const type of entries.values()) if (type === DT.DIR) n++
   }
   dir.subdirs = n

@@ -5,6 +5,7 @@
  * then the file handle. Layers without file handles (an index) get `overlay.lamina` = the number shown, in decimal, instead.
  * The inode number is read out of the handles of known types and otherwise by opening the handle.
  */
+import { E } from '../errno.js'
 import { DirectoryLayer } from '../layer/directory.js'
 import type { LayerNode } from '../layer/layer.js'
 import { O } from '../sys/constants.js'
@@ -57,19 +58,31 @@ export class Origins {
 
   /** The number shown for what an `overlay.origin` value names, -1 when that is not known. */
   decode(value: Buffer): number {
-    if (value.length <= HEADER || value[0] !== 0 || value[1] !== MAGIC) return -1
-    const uuid = value.subarray(5, HEADER)
-    const layer = this.#tree.layers.findIndex((_, i) => this.#uuid(i).equals(uuid))
+    const layer = this.#layerOf(value)
     if (layer < 0) return -1
     const handle = { type: value[4] ?? 0, bytes: value.subarray(HEADER) }
     const fsid = this.#tree.layer(layer).fsid
     const ino = inoOf(handle)
     if (ino >= 0) return this.#tree.inodes.of(fsid, ino)
-    const fd = openByHandle(this.#mount(layer), handle, O.PATH)
-    if (fd < 0) return -1
-    const r = fstat(fd, this.#st)
+    return this.stat(value, this.#st) < 0 ? -1 : this.#tree.inodes.of(fsid, this.#st.ino)
+  }
+
+  /** Fills `st` with what the lower object of an `overlay.origin` value has now. Returns 0 or `-errno`. */
+  stat(value: Buffer, st: Stat): number {
+    const layer = this.#layerOf(value)
+    if (layer < 0) return -E.ESTALE
+    const fd = openByHandle(this.#mount(layer), { type: value[4] ?? 0, bytes: value.subarray(HEADER) }, O.PATH)
+    if (fd < 0) return fd
+    const r = fstat(fd, st)
     close(fd)
-    return r < 0 ? -1 : this.#tree.inodes.of(fsid, this.#st.ino)
+    return r
+  }
+
+  /** The first layer on the filesystem that an `overlay.origin` value is of, -1 when there is none. */
+  #layerOf(value: Buffer): number {
+    if (value.length <= HEADER || value[0] !== 0 || value[1] !== MAGIC) return -1
+    const uuid = value.subarray(5, HEADER)
+    return this.#tree.layers.findIndex((_, i) => this.#uuid(i).equals(uuid))
   }
 
   /** The number shown, out of an `overlay.lamina` value. */

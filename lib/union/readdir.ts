@@ -17,7 +17,7 @@ const entry: Entry = { nodeid: 0, generation: 0, entryTimeout: 0, attrTimeout: 0
 
 export function readdir(tree: Tree, node: Node, offset: number, sink: DirSink): number {
   if (node.dir === null) return -E.ENOTDIR
-  const listing = listingOf(tree, node)
+  const listing = listingOf(tree, node, true)
   if (typeof listing === 'number') return listing
   if (offset < 1 && !dots(sink, '.', node.ino, 1)) return 0
   if (offset < 2 && !dots(sink, '..', (node.parent ?? node).ino, 2)) return 0
