@@ -245,12 +245,11 @@ export class Birth {
 
 const sigprocmask = libc.func('int pthread_sigmask(int how, uintptr_t set, uintptr_t old)')
 const everything = Buffer.alloc(128, 0xff)
-const everythingAddress = addressOf(everything)
 
 /** Blocks every signal in this thread, so that no handler of Node's runs in a child that shares its memory. */
 function blockSignals(): Buffer {
   const old = alloc(128)
-  const r = sigprocmask(2, everythingAddress, addressOf(old)) as number
+  const r = sigprocmask(2, addressOf(everything), addressOf(old)) as number
   if (r !== 0) throw new Error(`pthread_sigmask: ${errnoName(r)}`)
   return old
 }

@@ -13,10 +13,10 @@ const c = {
 
 /** MAX_HANDLE_SZ (fcntl.h). */
 const MAX_HANDLE = 128
-const fh = alloc(8 + MAX_HANDLE)
+// The mount id the kernel writes too lies behind the handle: a buffer that no function refers to would be collected.
+const fh = alloc(8 + MAX_HANDLE + 8)
 const fhAddress = addressOf(fh)
-const mountId = alloc(8)
-const mountIdAddress = addressOf(mountId)
+const mountIdAddress = fhAddress + 8 + MAX_HANDLE
 
 export interface FileHandle {
   readonly type: number
