@@ -80,9 +80,10 @@ function mountpoints() {
   })
 }
 
+/** Ours are those below a directory `lamina`; on v1 a container has one for each controller: named once. */
 function cgroups() {
-  const found = []
-  const walk = (directory, depth) => {
+  const found = new Set()
+  const walk = (directory, below) => {
     let entries = []
     try {
       entries = readdirSync(directory, { withFileTypes: true })
@@ -91,11 +92,11 @@ function cgroups() {
     }
     for (const e of entries) {
       if (!e.isDirectory()) continue
-      const path = `${directory}/${e.name}`
-      if (/lamina/.test(path) && path.split('/lamina').length > 1 && depth > 0) found.push(`cgroup ${path}`)
-      if (depth < 4) walk(path, depth + 1)
+      if (below !== undefined) found.add(`cgroup ${below}/${e.name}`)
+      else if (/^lamina\b/.test(e.name)) walk(`${directory}/${e.name}`, e.name)
+      else if (directory.split('/').length < 6) walk(`${directory}/${e.name}`, undefined)
     }
   }
-  walk('/sys/fs/cgroup', 0)
-  return found
+  walk('/sys/fs/cgroup', undefined)
+  return [...found]
 }

@@ -8,7 +8,7 @@
 // What a file leaves behind (process, mount; in CI also cgroup and network interface) is a failure of that file.
 // Counted are assertions; a file that crashes, times out, asserts nothing or leaves something behind counts as one more failed.
 import { spawn } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readdirSync } from 'node:fs'
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync } from 'node:fs'
 import { availableParallelism, constants, tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -22,6 +22,8 @@ const { values: options, positionals: filters } = parseArgs({
 
 const runId = `${process.pid}-${Date.now().toString(36)}`
 const scratch = mkdtempSync(join(tmpdir(), 'lamina-test-'))
+// Tests act as other users too: they must be able to pass, and to write where /tmp would let them.
+chmodSync(scratch, 0o755)
 const fixtures = resolve('.tap/fixtures')
 const limitSeconds = file => (file.endsWith('.long.js') ? 3600 : 180)
 
@@ -67,6 +69,7 @@ async function runFile(file, number) {
   const id = `${runId}-${number}-${Math.random().toString(36).slice(2, 6)}`
   const own = join(scratch, String(number) + id.slice(-2))
   mkdirSync(join(own, 'tmp'), { recursive: true })
+  chmodSync(join(own, 'tmp'), 0o1777)
   const env = {
     ...process.env,
     LAMINA_TEST_RUN: id,
@@ -155,7 +158,10 @@ function report() {
       x => !before.cgroups.includes(x) && !before.interfaces.includes(x),
     ),
   ]
-  for (const thing of left) console.log(`${process.env.CI ? 'FAILED' : 'note'}: after the run there is still ${thing}`)
+  if (left.length > 0) {
+    const shown = [...left.slice(0, 5), ...(left.length > 5 ? [`${left.length - 5} more`] : [])].join(', ')
+    console.log(`\n${process.env.CI ? 'FAILED' : 'note'}: after the run there is still ${shown}`)
+  }
   if (process.env.CI) failed += left.length
   removeScratch(scratch)
   const skips = outcomes.flatMap(o => o.skips.map(s => `${sourceOf(o.file)} > ${s}`))
