@@ -7,7 +7,7 @@ import { createHash } from 'node:crypto'
 import { existsSync, readFileSync, renameSync } from 'node:fs'
 import { join } from 'node:path'
 import { bytesOf } from '../bytes.js'
-import { type DiffID, type Digest, digestOf } from '../digest.js'
+import { type DiffID, type Digest, digestOf, isDigest } from '../digest.js'
 import { check } from '../errno.js'
 import { writeIndex } from '../layer/erofs-write.js'
 import { DEFAULT_LIMITS, type IngestLimits, LayerIngest } from '../layer/tar-ingest.js'
@@ -109,7 +109,7 @@ export async function importLayer(
       syncDirectory(join(store.root, 'blobs/sha256'))
     }
     writeAtomic(store.layer(diffID), index, directory)
-    writeAtomic(store.diffIDFile(digest), diffID, directory)
+    recordLayer(store, directory, digest, { diffID, tarBytes: inflated, bytes: ingest.bytes, entries: ingest.entries })
     return {
       digest,
       diffID,
@@ -127,16 +127,28 @@ export async function importLayer(
   }
 }
 
-/** The diffID that this blob was seen to unpack to, if the store still has both. */
-export function knownDiffID(store: Store, digest: Digest): DiffID | undefined {
+/** What is known of a blob that was imported: `diffids/HEX`. */
+export interface LayerRecord {
+  readonly diffID: DiffID
+  /** Bytes of the uncompressed tar, and of the files in it. */
+  readonly tarBytes: number
+  readonly bytes: number
+  readonly entries: number
+}
+
+export function recordLayer(store: Store, tmp: string, digest: Digest, record: LayerRecord): void {
+  writeAtomic(store.diffIDFile(digest), JSON.stringify(record), tmp)
+}
+
+/** What an import of this blob found, if the store still has blob and index. */
+export function layerRecord(store: Store, digest: Digest): LayerRecord | undefined {
   if (!existsSync(store.blob(digest))) return undefined
-  let diffID: DiffID
   try {
-    diffID = readFileSync(store.diffIDFile(digest), 'utf8') as DiffID
+    const record = JSON.parse(readFileSync(store.diffIDFile(digest), 'utf8')) as LayerRecord
+    return isDigest(record.diffID) && existsSync(store.layer(record.diffID)) ? record : undefined
   } catch {
     return undefined
   }
-  return existsSync(store.layer(diffID)) ? diffID : undefined
 }
 
 async function* countBytes(

@@ -56,6 +56,11 @@ export class Store {
     return store
   }
 
+  /** The store at `root`, which this process or its parent has opened already. */
+  static at(root: string): Store {
+    return new Store(root)
+  }
+
   blob(digest: Digest): string {
     return join(this.root, 'blobs/sha256', hexOf(digest))
   }

@@ -41,7 +41,6 @@ export class TarFraming {
   #zeroBlocks = 0
   #kind = 0
   #collected: Buffer[] = []
-  #collectedBytes = 0
   readonly #global = new Map<string, string>()
   #records: Map<string, string> | undefined
   /** Numbers of a sparse 0.0 map, whose keys repeat. */
@@ -101,6 +100,16 @@ export class TarFraming {
   /** The extension of the next header handed on. */
   next(): Extension {
     return this.#queue.shift() ?? { records: none, sparse: undefined }
+  }
+
+  #bytes = 0
+
+  /** For who can seek: the data of the header just handed on will not be pushed. Its size, and with padding. */
+  skipData(): { bytes: number; padded: number } {
+    const padded = this.#state === 'data' ? this.#left : 0
+    this.#left = 0
+    if (this.#state === 'data') this.#state = 'header'
+    return { bytes: padded === 0 ? 0 : this.#bytes, padded }
   }
 
   #header(block: Buffer, out: Buffer[]): void {
@@ -222,6 +231,7 @@ export class TarFraming {
     this.#records = undefined
     this.#repeated = []
     out.push(header)
+    this.#bytes = size
     this.#left = size + padding(size)
     this.#state = this.#left > 0 ? 'data' : 'header'
   }
@@ -231,7 +241,6 @@ export class TarFraming {
     const n = Math.min(this.#left, chunk.length - at)
     if (n > 0) {
       this.#collected.push(Buffer.from(chunk.subarray(at, at + n)))
-      this.#collectedBytes += n
       this.#left -= n
     }
     const pad = this.#left === 0 ? Math.min(this.#padding, chunk.length - at - n) : 0
@@ -243,7 +252,6 @@ export class TarFraming {
   #extension(): void {
     const data = this.#collected.length === 1 ? (this.#collected[0] as Buffer) : Buffer.concat(this.#collected)
     this.#collected = []
-    this.#collectedBytes = 0
     this.#state = 'header'
     const records = (this.#records ??= new Map<string, string>())
     if (this.#kind === 0x4c || this.#kind === 0x4b) {
