@@ -109,7 +109,15 @@ export async function importLayer(
       syncDirectory(join(store.root, 'blobs/sha256'))
     }
     writeAtomic(store.layer(diffID), index, directory)
-    recordLayer(store, directory, digest, { diffID, tarBytes: inflated, bytes: ingest.bytes, entries: ingest.entries })
+    recordLayer(store, directory, {
+      digest,
+      size: blob.size,
+      diffID,
+      tarBytes: inflated,
+      bytes: ingest.bytes,
+      entries: ingest.entries,
+      compression,
+    })
     return {
       digest,
       diffID,
@@ -127,8 +135,12 @@ export async function importLayer(
   }
 }
 
-/** What is known of a blob that was imported: `diffids/HEX`. */
+/** What is known of a layer that was imported or made here. */
 export interface LayerRecord {
+  readonly digest: Digest
+  /** Bytes of the blob. */
+  readonly size: number
+  readonly compression: Compression
   readonly diffID: DiffID
   /** Bytes of the uncompressed tar, and of the files in it. */
   readonly tarBytes: number
@@ -136,19 +148,25 @@ export interface LayerRecord {
   readonly entries: number
 }
 
-export function recordLayer(store: Store, tmp: string, digest: Digest, record: LayerRecord): void {
-  writeAtomic(store.diffIDFile(digest), JSON.stringify(record), tmp)
+/** Files it under blob and diffID. Of several blobs of one layer the last is the one that its diffID leads to. */
+export function recordLayer(store: Store, tmp: string, record: LayerRecord): void {
+  const text = JSON.stringify(record)
+  writeAtomic(store.record(record.digest), text, tmp)
+  writeAtomic(store.record(record.diffID), text, tmp)
 }
 
-/** What an import of this blob found, if the store still has blob and index. */
-export function layerRecord(store: Store, digest: Digest): LayerRecord | undefined {
-  if (!existsSync(store.blob(digest))) return undefined
+/** What an import of this blob, or of any blob of this layer, found; if the store still has blob and index. */
+export function layerRecord(store: Store, id: Digest | DiffID): LayerRecord | undefined {
   try {
-    const record = JSON.parse(readFileSync(store.diffIDFile(digest), 'utf8')) as LayerRecord
-    return isDigest(record.diffID) && existsSync(store.layer(record.diffID)) ? record : undefined
+    const record = JSON.parse(readFileSync(store.record(id), 'utf8')) as LayerRecord
+    return isDigest(record.diffID) && isDigest(record.digest) && hasFile(store, record) ? record : undefined
   } catch {
     return undefined
   }
+}
+
+function hasFile(store: Store, record: LayerRecord): boolean {
+  return store.blobSize(record.digest) === record.size && existsSync(store.layer(record.diffID))
 }
 
 async function* countBytes(
@@ -172,7 +190,7 @@ async function* countBytes(
 }
 
 /** Hashes a blob and, given a path, writes it. */
-class BlobWriter {
+export class BlobWriter {
   readonly #hash = createHash('sha256')
   readonly #path: string | undefined
   #fd = -1

@@ -154,6 +154,11 @@ export class ObjectSink implements ObjectWriter {
     this.addedBytes += this.#size
   }
 
+  /** Whether the store (or this sink) has the object, of whatever size. */
+  has(hex: string): boolean {
+    return this.#staged.has(hex) || statat(this.#objects, place(hex), this.#st) === 0
+  }
+
   /** Whether the object is there; one of a wrong size is damaged, and is written again. */
   #has(hex: string, size: number): boolean {
     if (this.#staged.has(hex)) return true

@@ -6,7 +6,7 @@
  *     objects/.lamina/AB/CDEF…                    one regular file's content by SHA-256, mode 0444, shared by all layers
  *     layers/HEX                                  index of one layer, by diffID
  *     chains/HEX                                  flattened index of a stack of layers, by chain ID: what is mounted
- *     diffids/HEX                                 the diffID that the blob HEX was seen to unpack to
+ *     records/HEX                                 what is known of a layer (import-layer.ts), by blob and by diffID
  *     pins/NAME                                   what running commands and containers use (pin.ts)
  *     tmp/NAME/                                   work of one command under a lock; swept when its process is gone
  *     lock, index.lock                            flock(2): whole store (shared / exclusive for gc), index.json
@@ -70,8 +70,8 @@ export class Store {
   chain(chain: ChainID): string {
     return join(this.root, 'chains', hexOf(chain))
   }
-  diffIDFile(digest: Digest): string {
-    return join(this.root, 'diffids', hexOf(digest))
+  record(id: Digest | DiffID): string {
+    return join(this.root, 'records', hexOf(id))
   }
   object(hex: string): string {
     return join(this.objects, objectPath(hex))
@@ -155,7 +155,7 @@ export class Store {
       `objects/${RESERVED}`,
       'layers',
       'chains',
-      'diffids',
+      'records',
       'pins',
       'tmp',
       'containers',
