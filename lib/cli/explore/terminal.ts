@@ -101,7 +101,7 @@ export class TerminalExplorer {
       return
     } else if (key === 'backspace') this.#query = this.#query.slice(0, -1)
     else if (key === 'space') this.#query += ' '
-    else if ([...key].length === 1) this.#query += key
+    else if (key.length === 1 || displayWidth(key) <= 2) this.#query += key
     else return
     this.#filter()
   }
