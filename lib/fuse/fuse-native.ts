@@ -34,6 +34,7 @@ import {
   type OpenResult,
   type SetAttr,
 } from '../union/filesystem.js'
+import { statArray, statfsObject } from './fuse-native-format.js'
 
 /** Why this transport is not to be had here; the message names what to install. */
 export class NativeUnavailable extends Error {
@@ -374,7 +375,7 @@ function operations(paths: Paths): Operations {
       paths.reply(
         done,
         () => fs.statfs(ROOT, statfs),
-        () => [nativeStatfs(statfs)],
+        () => [statfsObject(statfs)],
       ),
 
     open: (path, flags, done) =>
@@ -477,52 +478,4 @@ function setTimes(paths: Paths, path: string, request: Buffer | undefined, passe
     ...{ atime: Math.floor(atime / 1000), atimeNs: (atime % 1000) * 1e6 },
     ...{ mtime: Math.floor(mtime / 1000), mtimeNs: (mtime % 1000) * 1e6 },
   })
-}
-
-/** `st` as the binding's struct stat: 18 words of 32 bits, the larger numbers low word first, times in milliseconds. */
-function statArray(st: Stat): Uint32Array {
-  const words = Uint32Array.of(
-    st.mode,
-    st.uid,
-    st.gid,
-    0,
-    0,
-    st.dev,
-    st.nlink,
-    st.ino,
-    st.rdev,
-    st.blksize,
-    ...NO_WORDS,
-  )
-  const put = (at: number, value: number): void => {
-    words[at] = value % 0x100000000
-    words[at + 1] = Math.floor(value / 0x100000000)
-  }
-  const milliseconds = (seconds: number, ns: number): number => Math.max(0, seconds * 1000 + Math.floor(ns / 1e6))
-  put(3, st.size)
-  put(10, st.blocks)
-  put(12, milliseconds(st.atime, st.atimeNs))
-  put(14, milliseconds(st.mtime, st.mtimeNs))
-  put(16, milliseconds(st.ctime, st.ctimeNs))
-  return words
-}
-
-const NO_WORDS = new Array<number>(8).fill(0)
-
-/** The binding's statvfs has 32-bit numbers: larger counts are given in larger blocks. */
-function nativeStatfs(st: StatFs): Record<string, number> {
-  let unit = 1
-  while (st.blocks / unit >= 0x100000000) unit *= 2
-  const frsize = st.frsize === 0 ? st.bsize : st.frsize
-  return {
-    bsize: st.bsize * unit,
-    frsize: frsize * unit,
-    blocks: Math.floor(st.blocks / unit),
-    bfree: Math.floor(st.bfree / unit),
-    bavail: Math.floor(st.bavail / unit),
-    files: Math.min(st.files, 0xffffffff),
-    ffree: Math.min(st.ffree, 0xffffffff),
-    favail: Math.min(st.ffree, 0xffffffff),
-    namemax: st.namelen,
-  }
 }
