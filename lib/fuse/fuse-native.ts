@@ -63,7 +63,7 @@ export async function mountNative(mount: NativeMount): Promise<void> {
     'default_permissions',
     'use_ino',
     'big_writes',
-    ...(mount.readOnly ? ['ro'] : []),
+    ...(mount.readOnly ? UNCHANGING : CHANGING),
   ]
   const paths = new Paths(mount)
   class Mended extends Native {
@@ -99,6 +99,7 @@ export async function mountNative(mount: NativeMount): Promise<void> {
 
     override _op_getxattr(signal: Signal, path: string, name: string, into: Buffer): void {
       fits(paths, signal, into, () => {
+        if (isAcl(name)) return -E.EOPNOTSUPP
         const node = paths.node(path)
         return node < 0 ? node : paths.filesystem.getxattr(paths.caller, node, bytesOf(name))
       })
@@ -108,7 +109,7 @@ export async function mountNative(mount: NativeMount): Promise<void> {
       fits(paths, signal, into, () => {
         const node = paths.node(path)
         const names = node < 0 ? node : paths.filesystem.listxattr(paths.caller, node)
-        return typeof names === 'number' ? names : Buffer.from(names.map(name => `${name}\0`).join(''), 'latin1')
+        return typeof names === 'number' ? names : nameList(names)
       })
     }
   }
@@ -120,6 +121,11 @@ export async function mountNative(mount: NativeMount): Promise<void> {
     })
   })
 }
+
+/** What cannot change may be kept for ever. */
+const UNCHANGING = ['ro', 'kernel_cache', 'entry_timeout=1e8', 'attr_timeout=1e8', 'negative_timeout=1e8']
+/** libfuse knows paths, not inodes: the other names of a hard-linked file would show old attributes if they were kept. */
+const CHANGING = ['attr_timeout=0', 'auto_cache']
 
 /** The package, or the reason why not. */
 async function loadNative(): Promise<typeof Fuse> {
@@ -429,6 +435,7 @@ function operations(paths: Paths): Operations {
 
     setxattr: (path, name, value, _position, flags, done) =>
       paths.reply(done, () => {
+        if (isAcl(name)) return -E.EOPNOTSUPP
         const node = paths.node(path)
         // The value lies in libfuse's memory, which is gone after the reply.
         return node < 0 ? node : fs.setxattr(caller, node, bytesOf(name), Buffer.from(value), flags, false)
@@ -439,6 +446,11 @@ function operations(paths: Paths): Operations {
         return node < 0 ? node : fs.removexattr(caller, node, bytesOf(name))
       }),
   }
+}
+
+/** libfuse 2 has no POSIX ACLs: the kernel would go on with modes that an ACL has changed. */
+function isAcl(name: string): boolean {
+  return name.startsWith('system.posix_acl_')
 }
 
 /** chown(2)'s ids: 0xffffffff leaves one as it is. */
@@ -458,6 +470,12 @@ function fits(paths: Paths, signal: Signal, into: Buffer, produce: () => Buffer 
     return value.length
   }
   paths.count(signal, call, into.buffer)
+}
+
+/** listxattr(2)'s form: names one after the other, each with its NUL. */
+function nameList(names: readonly string[]): Buffer {
+  const shown = names.filter(name => !isAcl(name))
+  return Buffer.from(shown.map(name => `${name}\0`).join(''), 'latin1')
 }
 
 const OP_UTIMENS = 12
