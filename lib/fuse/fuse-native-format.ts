@@ -33,7 +33,7 @@ export function statArray(st: Stat): Uint32Array {
   return words
 }
 
-const NO_WORDS = new Array<number>(8).fill(0)
+const NO_WORDS = Array.from({ length: 8 }, () => 0)
 
 /** The binding's statvfs has 32-bit numbers: larger counts are given in larger blocks. */
 export function statfsObject(st: StatFs): Record<string, number> {

@@ -252,8 +252,8 @@ class Paths {
 
   drop(path: string): void {
     const below = `${path}/`
-    for (const known of [...this.#known.keys()])
-      if (known === path || known.startsWith(below)) this.#known.delete(known)
+    // keys() of an lru-cache goes on over what is deleted meanwhile.
+    for (const known of this.#known.keys()) if (known === path || known.startsWith(below)) this.#known.delete(known)
   }
 
   /** Fills `entry.attr`. */
@@ -493,7 +493,9 @@ function setTimes(paths: Paths, path: string, request: Buffer | undefined, passe
   const mtime = Number(request.readBigUInt64LE(MTIME_AT))
   return paths.change(path, 0, {
     valid: SetAttrValid.Atime | SetAttrValid.Mtime,
-    ...{ atime: Math.floor(atime / 1000), atimeNs: (atime % 1000) * 1e6 },
-    ...{ mtime: Math.floor(mtime / 1000), mtimeNs: (mtime % 1000) * 1e6 },
+    atime: Math.floor(atime / 1000),
+    atimeNs: (atime % 1000) * 1e6,
+    mtime: Math.floor(mtime / 1000),
+    mtimeNs: (mtime % 1000) * 1e6,
   })
 }
