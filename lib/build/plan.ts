@@ -40,6 +40,15 @@ export interface PlanOptions {
 
 /** Throws BuildError STAGE, PLATFORM, SUBSTITUTION. */
 export function plan(file: Dockerfile, options: PlanOptions): Plan {
+  try {
+    return planned(file, options)
+  } catch (error) {
+    if (error instanceof BuildError) error.file ??= file.name
+    throw error
+  }
+}
+
+function planned(file: Dockerfile, options: PlanOptions): Plan {
   const target = findTarget(file, options.target)
   const named = file.stages[target]!.from.stageName
   const global = new GlobalScope(file, options.buildArgs, options.platform, named ?? options.target ?? 'default')

@@ -40,6 +40,7 @@ export async function cachedLayer(
       text: String(inputs['kind']),
       milliseconds: Math.round(performance.now() - began),
     }
+    if (layer) await session.store.keep(key, layer.diffID)
     session.cache.put(made, lines)
     return made
   })

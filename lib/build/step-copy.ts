@@ -225,7 +225,7 @@ async function place(
       const unpack = instruction.kind === 'ADD' && instruction.unpack === true
       if (unpack) {
         const stream = createReadStream(remote.file)
-        unpackInto(context, draft, await session.store.readArchive(stream, remote.name), to, options, owner)
+        unpackInto(context, draft, await session.store.readArchive(stream), to, options, owner)
         return
       }
       const object = remote.store(session.store)
@@ -273,7 +273,7 @@ async function archiveIn(context: StepContext, tree: Tree, source: SelectedSourc
   if (kind === undefined) return undefined
   const stream = createReadStream('', { fd: tree.open(entry.path), autoClose: true })
   try {
-    return await context.session.store.readArchive(stream, source.pattern)
+    return await context.session.store.readArchive(stream)
   } catch (error) {
     // Compressed, but no tar inside.
     if (kind === 'compressed' && /^TAR_/.test((error as { code?: string }).code ?? '')) return undefined

@@ -99,7 +99,7 @@ export interface BuildStore extends ObjectSink {
    */
   addUpper(upper: string, below: readonly DiffID[], clamp: number | undefined): Promise<StoredLayer>
   /** An archive (tar, plain or compressed) as a tree whose files are objects. */
-  readArchive(source: AsyncIterable<Uint8Array>, name: string): Promise<TreeInode>
+  readArchive(source: AsyncIterable<Uint8Array>): Promise<TreeInode>
 
   /** Writes config and manifest, and points `names` at them. Returns the digest of the manifest and of the config. */
   addImage(
@@ -107,6 +107,8 @@ export interface BuildStore extends ObjectSink {
     names: readonly string[],
     annotations?: Readonly<Record<string, string>>,
   ): Promise<{ manifest: Digest; config: Digest }>
+  /** Keeps a layer of the cache from a gc although no image has it. */
+  keep(key: string, layer: DiffID): Promise<void>
   /** Gives the lease back. */
   close(): void
 }

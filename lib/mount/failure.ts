@@ -28,7 +28,6 @@ export type MountCode =
   | 'MOUNTPOINT_INSIDE_UPPER'
   | 'NO_FUSE'
   | 'NO_FUSERMOUNT'
-  | 'NO_FUSE_NATIVE'
   | 'NOT_PERMITTED'
   | 'UNSUPPORTED'
   | 'NOT_MOUNTED'
@@ -40,7 +39,6 @@ const UNSUPPORTED_EXIT = 3
 const environment = new Set<MountCode>([
   'NO_FUSE',
   'NO_FUSERMOUNT',
-  'NO_FUSE_NATIVE',
   'NOT_PERMITTED',
   'UNSUPPORTED',
   'UPPER_UNSUPPORTED',

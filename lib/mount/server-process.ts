@@ -52,5 +52,3 @@ try {
   else answer({ failure: failureOf(error) })
   process.exitCode = 1
 }
-// fuse-native leaves handles open that would keep the process alive.
-process.exit()
