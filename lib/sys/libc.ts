@@ -14,7 +14,10 @@ export function ret(result: number): number {
   return result < 0 ? -koffi.errno() : result
 }
 
-/** Address of a buffer's first byte. The buffer's memory does not move; the caller keeps it alive during the call. */
+/**
+ * Address of a buffer's first byte. The buffer's memory does not move; the caller keeps it alive: a
+ * module's `const` that no function mentions again is garbage like any other.
+ */
 export function addressOf(buffer: Uint8Array): number {
   return Number(koffi.address(buffer))
 }
