@@ -1,0 +1,63 @@
+/** Owns the FUSE mount as a target, by the direct transport: what users get. */
+import { mkdtempSync } from 'node:fs'
+import { join } from 'node:path'
+import { AT } from '../../lib/sys/constants.js'
+import type { MountSpec } from '../../lib/mount/spec.js'
+import { DirectoryVfs } from './directory-vfs.js'
+import { layeredFiles } from './layered-files.js'
+import { MountHost } from './mount-host.js'
+import { removeTree, type Encoding } from './population.js'
+import type { Layers, Target, Tree } from './target.js'
+
+export interface MountTargetOptions extends Pick<MountSpec, 'passthrough' | 'writeback' | 'volatile'> {
+  readonly encoding?: Encoding
+}
+
+export function mountTarget(scratch: string, name: string, options: MountTargetOptions = {}): Target {
+  const { encoding, ...spec } = options
+  const base = mkdtempSync(join(scratch, 'mount-'))
+  const host = new MountHost(base)
+  let count = 0
+  return {
+    name,
+    kernel: true,
+    layered: true,
+    differences: {},
+    make(layers: Layers): Tree {
+      const files = layeredFiles(join(base, String(count++)), layers, encoding)
+      const problems: string[] = []
+      const mount = (): void => {
+        const lowers = files.lowers.toReversed().map(path => ({ kind: 'directory', path }) as const)
+        const { upper, work, mountpoint } = files
+        problems.push(...host.order({ op: 'mount', spec: { ...spec, lowers, upper, work }, mountpoint }).log)
+      }
+      mount()
+      const fs = new DirectoryVfs(files.mountpoint)
+      const unmount = (): void => {
+        fs.detach()
+        problems.push(...host.order({ op: 'unmount', mountpoint: files.mountpoint }).log)
+      }
+      return {
+        fs,
+        upper: files.upper,
+        work: files.work,
+        path: files.mountpoint,
+        remount() {
+          unmount()
+          mount()
+          fs.attach(files.mountpoint)
+        },
+        close() {
+          unmount()
+          problems.push(...files.problems())
+          files.remove()
+          return problems
+        },
+      }
+    },
+    close() {
+      host.end()
+      removeTree(AT.FDCWD, base)
+    },
+  }
+}

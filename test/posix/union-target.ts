@@ -1,0 +1,66 @@
+/** Owns the union as a target: driven in this process, no mount, with and without passthrough. */
+import { mkdtempSync } from 'node:fs'
+import { join } from 'node:path'
+import { AT } from '../../lib/sys/constants.js'
+import { openDirectoryLayer } from '../../lib/layer/directory.js'
+import { createUnion } from '../../lib/union/options.js'
+import { layeredFiles } from './layered-files.js'
+import { removeTree, type Encoding } from './population.js'
+import type { Layers, Target, Tree } from './target.js'
+import type { HostOptions } from './union-host.js'
+import { UnionVfs } from './union-vfs.js'
+
+export interface UnionTargetOptions extends HostOptions {
+  /** How the lowers' whiteouts are written. */
+  readonly encoding?: Encoding
+}
+
+export function unionTarget(scratch: string, options: UnionTargetOptions): Target {
+  const base = mkdtempSync(join(scratch, 'union-'))
+  let count = 0
+  return {
+    name: `union in process, ${options.passthrough ? 'passthrough' : 'cached'}`,
+    kernel: false,
+    layered: true,
+    differences: {},
+    make(layers: Layers): Tree {
+      const files = layeredFiles(join(base, String(count++)), layers, options.encoding)
+      const fs = new UnionVfs()
+      const attach = (): void =>
+        fs.attach(
+          createUnion({
+            lowers: files.lowers.toReversed().map(openDirectoryLayer),
+            upper: { path: files.upper },
+            work: { path: files.work },
+          }),
+          options,
+        )
+      attach()
+      const problems: string[] = []
+      const detach = (): void => {
+        const left = fs.detach()
+        if (left !== 0) problems.push(`${left} lookups never given back`)
+        problems.push(...fs.messages)
+      }
+      return {
+        fs,
+        upper: files.upper,
+        work: files.work,
+        path: undefined,
+        remount() {
+          detach()
+          attach()
+        },
+        close() {
+          detach()
+          problems.push(...files.problems())
+          files.remove()
+          return problems
+        },
+      }
+    },
+    close() {
+      removeTree(AT.FDCWD, base)
+    },
+  }
+}
