@@ -7,7 +7,16 @@ import { existsSync, lstatSync, readFileSync, statSync, writeFileSync } from 'no
 
 /** Debian packages by what the tests use them for. The one place where they are listed. */
 const packages = {
-  'file systems and attributes': ['acl', 'attr', 'e2fsprogs', 'fuse3', 'erofs-utils', 'libcap2-bin', 'util-linux'],
+  'file systems and attributes': [
+    'acl',
+    'attr',
+    'e2fsprogs',
+    'fuse3',
+    'libfuse2',
+    'erofs-utils',
+    'libcap2-bin',
+    'util-linux',
+  ],
   'images, as peers and oracles': ['skopeo', 'umoci', 'buildah', 'docker-registry', 'zstd'],
   'real root filesystems': ['mmdebstrap'],
   'containers: networks, users, runtimes': ['iproute2', 'nftables', 'uidmap', 'crun'],

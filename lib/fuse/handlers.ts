@@ -323,8 +323,9 @@ export class Handlers {
     const r = this.#fs.open(from.caller, from.node, flags, kill, this.#opened)
     if (r < 0) return r
     this.#answerOpen(OUT_HEADER, from.node, flags)
-    // What the kernel has cached would outlive the changes that a mapping of this file makes.
-    if (this.#files.attrTimeout(from.node, 1) === 0) this.#notifier.invalidateAttributes(from.node)
+    // What the kernel has cached would outlive the changes that a mapping of this file makes; nor does it look at the
+    // mode again after having had the set-id bits cleared by an open that truncates.
+    if (kill || this.#files.attrTimeout(from.node, 1) === 0) this.#notifier.invalidateAttributes(from.node)
     return Size.openOut
   }
 

@@ -28,6 +28,7 @@ export type MountCode =
   | 'MOUNTPOINT_INSIDE_UPPER'
   | 'NO_FUSE'
   | 'NO_FUSERMOUNT'
+  | 'NO_FUSE_NATIVE'
   | 'NOT_PERMITTED'
   | 'UNSUPPORTED'
   | 'NOT_MOUNTED'
@@ -39,6 +40,7 @@ const UNSUPPORTED_EXIT = 3
 const environment = new Set<MountCode>([
   'NO_FUSE',
   'NO_FUSERMOUNT',
+  'NO_FUSE_NATIVE',
   'NOT_PERMITTED',
   'UNSUPPORTED',
   'UPPER_UNSUPPORTED',

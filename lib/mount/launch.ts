@@ -4,6 +4,7 @@
  * of the mount when it answers, or the exact failure. server-process.ts is the other side.
  */
 import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { closeSync, openSync, readFileSync, rmSync } from 'node:fs'
 import type { Duplex } from 'node:stream'
 import { fileURLToPath } from 'node:url'
@@ -18,18 +19,19 @@ export async function launchServer(request: Omit<ServeRequest, 'log' | 'id'>): P
   const { id, log } = reserve(request.runRoot)
   const logFd = openSync(log, 'a', 0o644)
   let answer: ServerAnswer | undefined
-  let status = ''
+  let status: unknown
   try {
     const child = spawn(
       process.execPath,
-      [...NODE_OPTIONS, fileURLToPath(new URL('./server-process.js', import.meta.url))],
+      [...NODE_OPTIONS, fileURLToPath(new URL('./server-process.cjs', import.meta.url))],
       {
         detached: true,
         cwd: '/',
+        env: environment(),
         stdio: ['ignore', logFd, logFd, 'pipe'],
       },
     )
-    child.on('exit', (code, signal) => (status = signal ?? `exit ${code}`))
+    const ended = once(child, 'exit')
     const channel = child.stdio[3] as Duplex
     channel.write(`${JSON.stringify({ ...request, id, log } satisfies ServeRequest)}\n`)
     let text = ''
@@ -38,8 +40,10 @@ export async function launchServer(request: Omit<ServeRequest, 'log' | 'id'>): P
       if (text.endsWith('\n')) break
     }
     if (text.endsWith('\n')) answer = JSON.parse(text) as ServerAnswer
-    child.unref()
     channel.destroy()
+    // A server that failed is waited for: it holds the layers open until its end.
+    if (answer === undefined || 'failure' in answer) status = (await ended).find(each => each !== null)
+    child.unref()
   } finally {
     closeSync(logFd)
   }
@@ -47,14 +51,18 @@ export async function launchServer(request: Omit<ServeRequest, 'log' | 'id'>): P
   const said = answer === undefined ? lastLine(log) : ''
   rmSync(log, { force: true })
   if (answer !== undefined) throw failureFrom(answer.failure)
-  throw new MountError(
-    'SERVER_FAILED',
-    `mount ${request.mountpoint}: the server ended (${status || 'no answer'})${said}`,
-  )
+  throw new MountError('SERVER_FAILED', `mount ${request.mountpoint}: the server ended (${String(status)})${said}`)
 }
 
 /** Less memory for a process that allocates little and lives long. */
 const NODE_OPTIONS = ['--max-semi-space-size=2', '--no-warnings']
+
+/** Node reads all certificates of NODE_EXTRA_CA_CERTS at its start, which takes 40 ms; a server makes no connections. */
+function environment(): NodeJS.ProcessEnv {
+  const env = { ...process.env }
+  delete env['NODE_EXTRA_CA_CERTS']
+  return env
+}
 
 function lastLine(log: string): string {
   const lines = readFileSync(log, 'utf8').trim().split('\n')

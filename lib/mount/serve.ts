@@ -13,7 +13,7 @@ import { attach, connect } from './connect.js'
 import { createCounters } from './counters.js'
 import { deregister, register, reserve, startTimeOf, type MountRecord } from './registry.js'
 import type { MountSpec } from './spec.js'
-import { openStack } from './stack.js'
+import { openStack, type Stack } from './stack.js'
 
 export interface ServeRequest {
   readonly spec: MountSpec
@@ -35,41 +35,24 @@ export async function serve(
   const { spec, mountpoint, runRoot } = request
   checkMount(spec, mountpoint)
   const stack = await openStack(spec)
-  let fd: number
-  try {
-    fd = attach(spec, mountpoint)
-  } catch (error) {
-    stack.filesystem.destroy()
-    throw error
-  }
-  const device = mountDevice(AT.FDCWD, bytesOf(mountpoint))
   const reserved = reserve(runRoot)
   const id = request.id ?? reserved.id
   const stats = reserved.stats.replace(reserved.id, id)
-  const session = connect({
-    spec,
-    stack,
-    fd,
-    log,
-    counters: createCounters(stats),
-    wakeFds: eventLoopFds(),
-    onReady: () => {
-      if (device > 0) raiseReadAhead(device)
-      const record: MountRecord = {
-        id,
-        pid: process.pid,
-        startTime: startTimeOf(process.pid) ?? 0,
-        mountpoint,
-        spec,
-        since: new Date().toISOString(),
-        log: request.log ?? '',
-        stats,
-        passthrough: session.passthrough,
-      }
-      register(runRoot, record)
-      onReady(record)
-    },
-  })
+  const ready = (passthrough: boolean): void => {
+    const record: MountRecord = {
+      id,
+      pid: process.pid,
+      startTime: startTimeOf(process.pid) ?? 0,
+      mountpoint,
+      spec,
+      since: new Date().toISOString(),
+      log: request.log ?? '',
+      stats,
+      passthrough,
+    }
+    register(runRoot, record)
+    onReady(record)
+  }
   let asked = 0
   const stop = (): void => {
     asked++
@@ -80,14 +63,49 @@ export async function serve(
   process.on('SIGINT', stop)
   process.on('SIGHUP', ignore)
   try {
-    while (session.run() !== 'ended') await new Promise(resolve => setImmediate(resolve))
-    await session.close()
+    if (spec.transport === 'fuse-native') {
+      const { serveNative } = await import('./serve-native.js')
+      await serveNative(request, stack, () => ready(false), log)
+    } else await serveDirect(request, stack, stats, ready, log)
   } finally {
     process.off('SIGTERM', stop)
     process.off('SIGINT', stop)
     process.off('SIGHUP', ignore)
     deregister(runRoot, id)
   }
+}
+
+async function serveDirect(
+  { spec, mountpoint }: ServeRequest,
+  stack: Stack,
+  stats: string,
+  ready: (passthrough: boolean) => void,
+  log: (message: string) => void,
+): Promise<void> {
+  let fd: number
+  try {
+    fd = attach(spec, mountpoint)
+  } catch (error) {
+    stack.filesystem.destroy()
+    throw error
+  }
+  const device = mountDevice(AT.FDCWD, bytesOf(mountpoint))
+  const session = connect({
+    spec,
+    stack,
+    fd,
+    log,
+    counters: createCounters(stats),
+    wakeFds: eventLoopFds(),
+    onReady: () => {
+      if (device > 0) raiseReadAhead(device)
+      ready(session.passthrough)
+    },
+  })
+  // The first turn is what puts the signal handlers of `serve` into the event loop's epoll set.
+  do await new Promise(resolve => setImmediate(resolve))
+  while (session.run() !== 'ended')
+  await session.close()
 }
 
 function ignore(): void {

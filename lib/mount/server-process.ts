@@ -33,22 +33,28 @@ function log(message: string): void {
   writeSync(2, `${new Date().toISOString()} ${message}\n`)
 }
 
-cloexecFrom(CHANNEL)
-process.chdir('/')
-process.title = 'lamina-serve'
-const request = JSON.parse(readLine()) as ServeRequest
-let ready = false as boolean
-try {
-  await serve(
-    request,
-    record => {
-      ready = true
-      answer({ record })
-    },
-    log,
-  )
-} catch (error) {
-  if (ready) log(error instanceof Error ? (error.stack ?? error.message) : String(error))
-  else answer({ failure: failureOf(error) })
-  process.exitCode = 1
+async function main(): Promise<void> {
+  cloexecFrom(CHANNEL)
+  process.chdir('/')
+  process.title = 'lamina-serve'
+  const request = JSON.parse(readLine()) as ServeRequest
+  let ready = false as boolean
+  try {
+    await serve(
+      request,
+      record => {
+        ready = true
+        answer({ record })
+      },
+      log,
+    )
+  } catch (error) {
+    if (ready) log(error instanceof Error ? (error.stack ?? error.message) : String(error))
+    else answer({ failure: failureOf(error) })
+    process.exitCode = 1
+  }
+  // fuse-native leaves handles open that would keep the process alive.
+  process.exit()
 }
+
+void main()

@@ -4,7 +4,7 @@
  * Invariant: when it throws, nothing stays open.
  */
 import { bytesOf } from '../bytes.js'
-import { FsError } from '../errno.js'
+import { E, FsError } from '../errno.js'
 import type { Layer } from '../layer/layer.js'
 import { AT, O } from '../sys/constants.js'
 import { close, openat } from '../sys/file.js'
@@ -19,15 +19,12 @@ export interface Stack {
   readonly stackDepth: 1 | 2
 }
 
-const UNION: string = '../union/options.js'
-const DIRECTORY_LAYER: string = '../layer/directory.js'
-
 /** Opens `spec`. Throws MountError. */
 export async function openStack(spec: StackSpec): Promise<Stack> {
   const lowers: Layer[] = []
   try {
     for (const lower of spec.lowers) lowers.push(await openLower(lower))
-    const { createUnion } = (await import(UNION)) as { createUnion: (options: object) => Filesystem }
+    const { createUnion } = await import('../union/options.js')
     const upper = spec.upper !== undefined && (isWritable(spec) || spec.work !== undefined)
     if (spec.upper !== undefined && !upper) lowers.unshift(await openLower({ kind: 'directory', path: spec.upper }))
     const filesystem = createUnion({
@@ -49,7 +46,7 @@ export async function openStack(spec: StackSpec): Promise<Stack> {
 async function openLower(lower: LowerSpec): Promise<Layer> {
   try {
     if (lower.kind === 'directory') {
-      const { openDirectoryLayer } = (await import(DIRECTORY_LAYER)) as { openDirectoryLayer: (path: string) => Layer }
+      const { openDirectoryLayer } = await import('../layer/directory.js')
       return openDirectoryLayer(bytesOf(lower.path))
     }
     throw new MountError('UNSUPPORTED', `mount lower ${lower.path}: no layer indexes yet`, lower.path)
@@ -64,22 +61,22 @@ async function openLower(lower: LowerSpec): Promise<Layer> {
 /** What the union says about its upper and work directories, in our codes. */
 function upperFailure(error: unknown, spec: StackSpec): unknown {
   if (!(error instanceof FsError)) return error
-  switch (error.code) {
-    case 'EBUSY':
+  switch (-error.errno) {
+    case E.EBUSY:
       return new MountError('UPPER_IN_USE', `mount upper ${spec.upper}: another mount uses it`, spec.upper)
-    case 'EXDEV':
+    case E.EXDEV:
       return new MountError(
         'WORK_OTHER_FILESYSTEM',
         `mount work ${spec.work}: it is on another filesystem than the upper`,
         spec.work,
       )
-    case 'EOPNOTSUPP':
+    case E.EOPNOTSUPP:
       return new MountError(
         'UPPER_UNSUPPORTED',
         `mount upper ${spec.upper}: its filesystem has no extended attributes for the union's marks`,
         spec.upper,
       )
-    case 'ESTALE':
+    case E.ESTALE:
       return new MountError(
         'UPPER_LOST',
         `mount upper ${spec.upper}: it was mounted volatile when the machine went down, and may be torn`,

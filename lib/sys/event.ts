@@ -1,4 +1,5 @@
 /** Owns waiting: poll(2) and eventfd(2). Both are used by a thread that blocks on purpose (the serving loop). */
+import { E } from '../errno.js'
 import { addressOf, alloc, libc, ret } from './libc.js'
 
 const c = {
@@ -15,6 +16,23 @@ export function eventfd(): number {
 
 const word = alloc(8)
 const wordAddress = addressOf(word)
+
+/**
+ * poll(2) of one fd on a thread of the pool, for an event loop that goes on meanwhile. Resolves with the number ready (0:
+ * `timeout` ms passed) or `-errno`. The process cannot end before it returns.
+ */
+export async function pollAsync(fd: number, events: number, timeout: number): Promise<number> {
+  const fds = alloc(8)
+  fds.writeInt32LE(fd, 0)
+  fds.writeInt16LE(events, 4)
+  const poll = c.poll as unknown as { async(...args: [...number[], (error: unknown, result: number) => void]): void }
+  return new Promise(resolve => {
+    poll.async(addressOf(fds), 1, timeout, (error, result) => {
+      // errno belongs to the other thread: a failed poll can only mean "look again".
+      resolve(error === null && fds.length > 0 ? result : -E.EINTR)
+    })
+  })
+}
 
 /** Wakes whoever polls the eventfd. */
 export function eventSignal(fd: number): number {

@@ -111,6 +111,8 @@ async function foreground(spec: MountSpec, mountpoint: string, { runRoot, stderr
     () => stderr.write(`serving ${mountpoint}; Ctrl-C unmounts\n`),
     line => stderr.write(`${line}\n`),
   )
+  // fuse-native leaves handles open that would keep the process alive.
+  if (spec.transport === 'fuse-native') process.exit(0)
   return 0
 }
 
