@@ -2,7 +2,9 @@
  * Owns a container run in the foreground without a terminal: this process supervises it, passes stdio through and
  * forwards signals. Killing this process ends the container.
  */
+import { emit } from './events.js'
 import type { Containers, Container } from './containers.js'
+import { serveSocket, type ServedSocket } from './socket.js'
 import { Supervisor } from './supervisor.js'
 
 export interface ForegroundStreams {
@@ -28,16 +30,18 @@ export async function runInForeground(
     ended: () => undefined,
   })
   const stop = signals ? forwardSignals(supervisor) : (): void => undefined
-  const { serveSocket } = await import('./socket.js')
-  let socket: { close(): void } | undefined
+  let socket: ServedSocket | undefined
   try {
     await supervisor.start()
     socket = serveSocket(supervisor)
+    emit(containers.root, container, 'start')
     if (streams.stdin !== undefined) pumpStdin(streams.stdin, supervisor)
-    return await supervisor.supervise()
+    const exitCode = await supervisor.supervise()
+    emit(containers.root, container, 'die', { exitCode: String(exitCode) })
+    return exitCode
   } finally {
     stop()
-    socket?.close()
+    await socket?.close()
     if (streams.stdin !== undefined) {
       streams.stdin.pause()
       ;(streams.stdin as { unref?: () => void }).unref?.()

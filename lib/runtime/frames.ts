@@ -25,7 +25,7 @@ export const Frame = {
 export type Hello =
   | { want: 'attach'; stdin: boolean }
   | { want: 'stop'; signal: number; timeout: number }
-  | { want: 'restart' }
+  | { want: 'restart'; signal: number; timeout: number }
   | { want: 'wait' }
 
 const MAX = 1 << 20

@@ -15,31 +15,44 @@ export function socketPath(runDirectory: string): string {
 /** Output a client has not taken yet; beyond it the client is cut off rather than the container held up. */
 const MAX_BEHIND = 16 << 20
 
-export function serveSocket(supervisor: Supervisor): { close(): void } {
+export interface ServedSocket {
+  /** Resolved when the first client has attached. */
+  readonly attached: Promise<void>
+  /** Ends the conversations, what was said is delivered, and removes the socket. */
+  close(): Promise<void>
+}
+
+export function serveSocket(supervisor: Supervisor): ServedSocket {
   const { runDirectory } = supervisor.container
   const path = socketPath(runDirectory)
   mkdirSync(runDirectory, { recursive: true, mode: 0o700 })
   rmSync(path, { force: true })
   const clients = new Set<Socket>()
+  let haveClient: () => void = () => undefined
+  const attached = new Promise<void>(resolve => (haveClient = resolve))
   const server = createServer(client => {
     clients.add(client)
     client.on('close', () => clients.delete(client))
     client.on('error', () => client.destroy())
-    converse(supervisor, client)
+    converse(supervisor, client, haveClient)
   })
   server.on('error', () => undefined)
   server.listen(path, () => chmodSync(path, 0o600))
   server.unref()
   return {
-    close: () => {
+    attached,
+    close: async () => {
+      const closed = [...clients].map(client => new Promise<void>(resolve => client.once('close', () => resolve())))
       server.close()
       for (const client of clients) client.end()
+      await Promise.race([Promise.all(closed), new Promise(resolve => setTimeout(resolve, 2000).unref())])
+      for (const client of clients) client.destroy()
       rmSync(runDirectory, { recursive: true, force: true })
     },
   }
 }
 
-function converse(supervisor: Supervisor, client: Socket): void {
+function converse(supervisor: Supervisor, client: Socket, attached: () => void): void {
   const reader = new FrameReader()
   const say = (type: number, payload: Uint8Array | string): void => {
     if (client.destroyed) return
@@ -63,6 +76,7 @@ function converse(supervisor: Supervisor, client: Socket): void {
         })
         client.on('close', forget)
         say(Frame.Answer, '{}')
+        if (attach) attached()
         return
       }
       case 'stop':
@@ -73,7 +87,7 @@ function converse(supervisor: Supervisor, client: Socket): void {
         client.on('close', supervisor.listen({ output: () => undefined, ended: end }))
         return
       case 'restart':
-        return
+        void supervisor.stop(hello.signal, hello.timeout, true).then(() => say(Frame.Answer, '{}'))
     }
   }
   client.on('data', data => {

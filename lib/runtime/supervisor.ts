@@ -80,10 +80,10 @@ export class Supervisor {
   }
 
   /**
-   * Brings the container to its running program. On failure everything is undone and the state says why (exit code 127,
+   * Brings the container to its running program; `beforeExec` is waited for when all else is ready. On failure everything is undone and the state says why (exit code 127,
    * 126 or 125 as docker's), and the cause is thrown.
    */
-  async start(): Promise<void> {
+  async start(beforeExec: () => Promise<void> = () => Promise.resolve()): Promise<void> {
     const { config, directory, runDirectory } = this.#container
     mkdirSync(runDirectory, { recursive: true, mode: 0o700 })
     const path = `${config.cgroupParent}/${config.id}`
@@ -123,6 +123,7 @@ export class Supervisor {
       const { resolve } = await import('./resolve.js')
       const spec = await resolve(this.#containers, this.#container, rootfs.fd, path, network)
       writeJson(join(directory, 'config.json'), spec)
+      await beforeExec()
       const { launched, stdio } = await this.#launch(spec, rootfs, cgroup, undo)
       this.#running = {
         launched,

@@ -49,6 +49,7 @@ export const command = defineCommand({
         await settle(containers, container)
       }
     }
-    throw new UsageError('background: not yet')
+    const { runApart } = await import('../run-apart.js')
+    return runApart(containers, container, args, { stdin, stdout, stderr })
   },
 })

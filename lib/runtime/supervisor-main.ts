@@ -1,0 +1,60 @@
+/**
+ * Owns the process that supervises one container in the background: started by background.ts with its id, it outlives
+ * the command line. It reports on fd 3 (one JSON line: started, or why not), then runs until the container's end.
+ * Invariant: it holds no terminal, no directory but `/`, and nothing of the process that started it.
+ */
+import { writeSync, closeSync } from 'node:fs'
+import { cloexecFrom } from '../sys/file.js'
+import { Containers } from './containers.js'
+import { emit } from './events.js'
+import { settle } from './settle.js'
+import { serveSocket } from './socket.js'
+import { Supervisor } from './supervisor.js'
+
+const REPORT = 3
+
+const [root = '', runRoot = '', id = '', size = ''] = process.argv.slice(2)
+cloexecFrom(3)
+process.chdir('/')
+// The container ends by `stop`; a hangup of the terminal it was started from is none of its business.
+for (const name of ['SIGHUP', 'SIGINT', 'SIGQUIT'] as const) process.on(name, () => undefined)
+
+function report(value: unknown): void {
+  writeSync(REPORT, `${JSON.stringify(value)}\n`)
+  closeSync(REPORT)
+}
+
+const containers = new Containers(root, runRoot)
+const container = containers.load(id)
+if (container === undefined) report({ code: 'NO_SUCH_CONTAINER', message: `no such container: ${id}` })
+else {
+  const [rows, columns] = size.split('x').map(Number)
+  const supervisor = new Supervisor(containers, container, {
+    size: rows && columns ? { rows, columns } : undefined,
+    log: line => process.stderr.write(`${line}\n`),
+  })
+  const socket = serveSocket(supervisor)
+  process.on('SIGTERM', () => void supervisor.stop(9, 0))
+  try {
+    await supervisor.start(() => waitForClient(socket, container.config.tty || process.env['LAMINA_ATTACH'] === '1'))
+    report({ pid: supervisor.pid })
+    emit(containers.root, container, 'start')
+    const exitCode = await supervisor.supervise()
+    emit(containers.root, container, 'die', { exitCode: String(exitCode) })
+  } catch (error) {
+    const { code, message } = error as { code?: string; message?: string }
+    try {
+      report({ code: code ?? 'START_FAILED', message: message ?? String(error) })
+    } catch {
+      // Reported before: a restart failed, the state says why.
+    }
+  }
+  await socket.close()
+  await settle(containers, container)
+}
+
+/** Holds the program back until the attached client is there, so that it sees the first byte. Not for ever. */
+function waitForClient(socket: { attached: Promise<void> }, wanted: boolean): Promise<void> {
+  if (!wanted || process.env['LAMINA_ATTACH'] !== '1') return Promise.resolve()
+  return Promise.race([socket.attached, new Promise<void>(resolve => setTimeout(resolve, 5000).unref())])
+}
