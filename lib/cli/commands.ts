@@ -21,7 +21,27 @@ export const groups: Readonly<Record<string, Readonly<Record<string, Verb>>>> = 
   },
   Containers: {
     run: { describe: 'Run an isolated process on an image or a directory', load: () => import('./commands/run.js') },
+    create: { describe: 'Make a container without starting it', load: () => import('./commands/create.js') },
+    start: { describe: 'Start containers that do not run', load: () => import('./commands/start.js') },
+    exec: { describe: 'Run a process in a running container', load: () => import('./commands/exec.js') },
+    ps: { describe: 'List containers', load: () => import('./commands/ps.js') },
+    logs: { describe: 'Show what a container has written', load: () => import('./commands/logs.js') },
+    attach: { describe: 'Attach to a running container', load: () => import('./commands/attach.js') },
+    wait: { describe: 'Wait for containers to end', load: () => import('./commands/wait.js') },
+    stop: { describe: 'Stop containers', load: () => import('./commands/stop.js') },
+    kill: { describe: 'Send a signal to containers', load: () => import('./commands/kill.js') },
+    pause: { describe: 'Freeze containers', load: () => import('./commands/pause.js') },
+    unpause: { describe: 'Let frozen containers go on', load: () => import('./commands/unpause.js') },
+    restart: { describe: 'Stop containers and start them again', load: () => import('./commands/restart.js') },
+    rename: { describe: 'Give a container another name', load: () => import('./commands/rename.js') },
+    update: { describe: 'Change limits of containers', load: () => import('./commands/update.js') },
     rm: { describe: 'Remove containers and what they wrote', load: () => import('./commands/rm.js') },
+    top: { describe: 'Show the processes of a container', load: () => import('./commands/top.js') },
+    port: { describe: 'Show published ports', load: () => import('./commands/port.js') },
+    inspect: {
+      describe: 'Show all that is known of containers or images',
+      load: () => import('./commands/inspect.js'),
+    },
   },
   General: {
     completion: {

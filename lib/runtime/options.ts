@@ -260,3 +260,10 @@ export function pair(option: string, text: string): [string, string] {
 export function rootName(path: string): string {
   return basename(path) || '/'
 }
+
+/** A time (ISO 8601, seconds since the epoch) or an age (`10m`) → milliseconds since the epoch. */
+export function moment(option: string, text: string): number {
+  if (/^\d{9,}(\.\d+)?$/.test(text)) return Number(text) * 1000
+  const date = /^\d{4}-/.test(text) ? Date.parse(text) : NaN
+  return Number.isNaN(date) ? Date.now() - seconds(option, text) * 1000 : date
+}

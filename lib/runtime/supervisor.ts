@@ -7,7 +7,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { close } from '../sys/file.js'
-import { exitOf, gone, pidfdSignal, signalNumber, type Exit } from '../sys/process.js'
+import { exitOf, pidfdSignal, signalNumber, type Exit } from '../sys/process.js'
 import { writeJson } from './atomic.js'
 import { Cgroup } from './cgroup/cgroup.js'
 import type { ContainerState } from './config.js'
@@ -36,6 +36,8 @@ export interface SupervisorOptions {
 
 interface Running {
   launched: Launched
+  /** The one watch of its pidfd: the event loop takes no second one. */
+  exit: Promise<Exit>
   stdio: Stdio
   cgroup: Cgroup
   rootfs: Rootfs
@@ -127,6 +129,7 @@ export class Supervisor {
       const { launched, stdio } = await this.#launch(spec, rootfs, cgroup, undo)
       this.#running = {
         launched,
+        exit: exitOf(launched.pidfd),
         stdio,
         cgroup,
         rootfs,
@@ -212,7 +215,7 @@ export class Supervisor {
     const running = this.#running
     if (running === undefined) return this.state.exitCode
     const { launched, stdio, cgroup } = running
-    const exit: Exit = await exitOf(launched.pidfd)
+    const exit = await running.exit
     const oomKilled = cgroup.oomKills() > 0 && exit.signal === 9
     // With a pid namespace of the host's or of another container, children may live on.
     cgroup.kill()
@@ -292,7 +295,7 @@ export class Supervisor {
     const { launched, cgroup } = running
     await cgroup.freeze(false).catch(() => undefined)
     pidfdSignal(launched.pidfd, signal)
-    const ended = gone(launched.pidfd)
+    const ended = running.exit
     if (timeout >= 0) {
       const late = await Promise.race([ended.then(() => false), settled(timeout * 1000).then(() => true)])
       if (late) pidfdSignal(launched.pidfd, 9)

@@ -146,7 +146,7 @@ export function exitOf(pidfd: number): Promise<Exit> {
   })
 }
 
-/** Resolves when the process of `pidfd` is gone; it may be any process. */
+/** Resolves when the process of `pidfd` is gone; it may be any process. One watch per fd: not beside `exitOf` of the same. */
 export function gone(pidfd: number): Promise<void> {
   return new Promise(resolve => {
     const handle = koffi.node.poll(pidfd, { readable: true }, () => {

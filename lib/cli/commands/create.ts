@@ -1,0 +1,25 @@
+/** `lamina create`: makes a container without starting it. */
+import { writeFileSync } from 'node:fs'
+import { defineCommand } from '../command.js'
+import { configOf, noImage, runOptions } from '../run-options.js'
+
+export const command = defineCommand({
+  command: 'create [image] [command..]',
+  describe: 'Make a container without starting it',
+  builder: { ...runOptions },
+  optionsFirst: true,
+  runsProcess: true,
+  async handler(args, { root, runRoot, stdout, stderr }) {
+    const words = [...(args.image === undefined ? [] : [args.image]), ...args.command]
+    const [{ Containers }, { createContainer }, { resolveRoot }] = await Promise.all([
+      import('../../runtime/containers.js'),
+      import('../../runtime/create.js'),
+      import('../container-root.js'),
+    ])
+    const { of, image, command: rest } = await resolveRoot(args, words, root, stderr)
+    const config = await configOf(args, of, rest, image ?? noImage)
+    if (args.cidfile !== undefined) writeFileSync(args.cidfile, config.id, { flag: 'wx' })
+    const container = await createContainer(new Containers(root, runRoot), config)
+    stdout.write(`${container.id}\n`)
+  },
+})

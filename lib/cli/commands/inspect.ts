@@ -1,0 +1,36 @@
+/** `lamina inspect`: everything that is known of containers, as JSON. */
+import { defineCommand } from '../command.js'
+
+export const command = defineCommand({
+  command: 'inspect <name..>',
+  describe: 'Show all that is known of containers or images',
+  builder: {
+    format: { alias: 'f', type: 'string', describe: "Print by a template, '{{.State.Status}}'" },
+    type: { type: 'string', choices: ['container', 'image'], describe: 'Only look for this kind' },
+  },
+  async handler(args, { root, runRoot, stdout }) {
+    const { Containers } = await import('../../runtime/containers.js')
+    const containers = new Containers(root, runRoot)
+    const { inspectContainer } = await import('../../runtime/inspect.js')
+    const found: Record<string, unknown>[] = []
+    for (const name of args.name) {
+      try {
+        if (args.type !== 'image') {
+          found.push(inspectContainer(await containers.find(name), root))
+          continue
+        }
+      } catch (error) {
+        if ((error as { code?: string }).code !== 'NO_SUCH_CONTAINER' || args.type === 'container') throw error
+      }
+      const { imageView } = await import('../image-view.js')
+      found.push(await imageView(root, name))
+    }
+    if (args.format === undefined) stdout.write(`${JSON.stringify(found, null, 2)}\n`)
+    else if (args.format === 'json') stdout.write(`${JSON.stringify(found)}\n`)
+    else {
+      const { compileTemplate } = await import('../template.js')
+      const render = compileTemplate(args.format)
+      for (const one of found) stdout.write(`${render(one)}\n`)
+    }
+  },
+})
