@@ -43,6 +43,29 @@ export const groups: Readonly<Record<string, Readonly<Record<string, Verb>>>> = 
       load: () => import('./commands/inspect.js'),
     },
   },
+  Inspect: {
+    diff: {
+      describe: 'Show what changed in a container, or between two images, layers, containers or directories',
+      load: () => import('./commands/diff.js'),
+    },
+    layers: {
+      describe: 'Show what each layer of an image adds, changes, removes and wastes',
+      load: () => import('./commands/layers.js'),
+    },
+    explore: {
+      describe: 'Explore the layers of an image in a browser, a saved page, or the terminal',
+      load: () => import('./commands/explore.js'),
+    },
+    ci: { describe: 'Check an image against rules on wasted space', load: () => import('./commands/ci.js') },
+    cat: { describe: 'Print files of an image or container', load: () => import('./commands/cat.js') },
+    ls: { describe: 'List directories of an image or container', load: () => import('./commands/ls.js') },
+    cp: { describe: 'Copy files out of an image or container', load: () => import('./commands/cp.js') },
+    find: { describe: 'Find paths in an image or container', load: () => import('./commands/find.js') },
+    'which-layer': {
+      describe: 'Show which layers of an image added, changed or removed a path',
+      load: () => import('./commands/which-layer.js'),
+    },
+  },
   General: {
     completion: {
       describe: 'Print the completion script for bash, zsh or fish',

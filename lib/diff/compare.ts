@@ -30,12 +30,6 @@ export interface CompareOptions {
   /** Do not report modifications of times alone. Default false. */
   readonly ignoreTimes?: boolean
   /**
-   * The topmost layer of `after` is an upper that a union keeps hard links for: a lower file copied up under one name has
-   * changed under all its names, though the upper shows one. The other names are then looked for in `before` (a walk, only
-   * if there is such a file) and reported with `linkTo`. Default false: in a layer from a tar a link is broken by a copy.
-   */
-  readonly linkedUpper?: boolean
-  /**
    * Called for a file that was looked at, has other hard-linked names, and did not change: who writes the changes out
    * needs its name too, or a new link to it would become a copy.
    */
@@ -73,7 +67,6 @@ class Comparison {
   readonly #within: readonly string[] | undefined
   readonly #ignoreTimes: boolean
   readonly #sameLink: CompareOptions['sameLink']
-  readonly #linkedUpper: boolean
   /** Copied-up files with several lower names, by the lower's inode. */
   readonly #copied = new Map<string, Extract<Change, { kind: 'modified' }>>()
   readonly #changes: Change[] = []
@@ -92,7 +85,6 @@ class Comparison {
       : undefined
     this.#ignoreTimes = options.ignoreTimes ?? false
     this.#sameLink = options.sameLink
-    this.#linkedUpper = options.linkedUpper ?? false
   }
 
   run(): Change[] {
@@ -178,12 +170,14 @@ class Comparison {
     } else if (aspects.length > 0) {
       const change = { kind: 'modified', path, aspects, before, after } as const
       this.#changes.push(change)
-      if (this.#linkedUpper && before.nlink > 1 && isRegular(before) && isCopiedUp(b))
-        this.#copied.set(inodeOf(before), change)
+      if (before.nlink > 1 && isRegular(before) && isCopiedUp(b)) this.#copied.set(inodeOf(before), change)
     } else if (after.nlink > 1 && !isDirectory(after)) this.#sameLink?.(path, after)
   }
 
-  /** Reports the names of copied-up files that the upper does not have. */
+  /**
+   * Reports the names of copied-up files that the upper does not have. A union keeps hard links: a lower file copied up
+   * under one name has changed under all its names. Costs a walk of the tree before, if there is such a file at all.
+   */
   #otherNames(): void {
     const root = this.#a.root()
     if (root === undefined) return
@@ -259,7 +253,10 @@ function sameTop(a: Entry, b: Entry): boolean {
   return samePart(a.parts[0] as Part, b.parts[0] as Part)
 }
 
-/** The object is a copy of a lower one, not a new one: overlayfs' origin mark, or the union's own where it has none. */
+/**
+ * The object is a copy of a lower one that its other names follow: overlayfs' origin mark (which it does not set where
+ * copying up breaks a hard link), or the union's own mark where there can be none. A layer from a tar has neither.
+ */
 function isCopiedUp(entry: Entry): boolean {
   const { layer, node } = entry.parts[0] as Part
   return layer.overlayXattr(node, 'origin') !== undefined || layer.overlayXattr(node, 'lamina') !== undefined

@@ -33,7 +33,7 @@ export function eachLayerEntry(
   before: MergedTree,
   after: MergedTree,
   each: (entry: LayerEntry) => void,
-  options: Pick<CompareOptions, 'within' | 'linkedUpper'> = {},
+  options: Pick<CompareOptions, 'within'> = {},
 ): Change[] {
   const sharedNames: { path: string; attributes: Attributes }[] = []
   const sameLink = (path: string, attributes: Attributes): void => void sharedNames.push({ path, attributes })

@@ -24,7 +24,7 @@ const CHUNK = 1 << 20
 export function layerTar(
   before: MergedTree,
   after: MergedTree,
-  options: Pick<CompareOptions, 'within' | 'linkedUpper'> = {},
+  options: Pick<CompareOptions, 'within'> = {},
 ): { readonly entries: TarSource[]; readonly changes: Change[] } {
   const entries: TarSource[] = []
   const changes = eachLayerEntry(
@@ -69,7 +69,8 @@ function inodeOf(a: Attributes): TreeInode {
   return inode
 }
 
-function* chunksOf(tree: MergedTree, path: string): Generator<Buffer> {
+/** Data of the regular file at `path`, 1 MiB at a time. Throws FsError. */
+export function* chunksOf(tree: MergedTree, path: string): Generator<Buffer> {
   const entry = tree.resolve(path)
   if (entry === undefined) throw new FsError(E.ENOENT, 'open', path)
   try {

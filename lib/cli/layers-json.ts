@@ -1,0 +1,59 @@
+/** Owns `lamina layers --json`: the whole account of an image, with every path of every layer. */
+import { analyse, duplicates, type PathEvent } from '../diff/analysis.js'
+import type { StoredImage } from '../image/images.js'
+import type { Layer } from '../layer/layer.js'
+import { nameJson, timeText, typeName } from './describe-change.js'
+
+/** `base`: layers base first, `instructions` alike. Throws FsError. */
+export function layersJson(image: StoredImage, base: readonly Layer[], instructions: readonly string[]): unknown {
+  const files: unknown[][] = base.map(() => [])
+  const each = ({ layer, kind, implied, path, node, from }: PathEvent): void => {
+    files[layer]?.push({
+      kind,
+      ...nameJson('path', path),
+      type: typeName(node.mode),
+      mode: (node.mode & 0o7777).toString(8).padStart(4, '0'),
+      uid: node.uid,
+      gid: node.gid,
+      size: node.children === undefined ? node.size : 0,
+      mtime: timeText(node.mtime, node.mtimeNs),
+      ...(node.unit?.digest === undefined ? {} : { sha256: node.unit.digest }),
+      ...(kind === 'added' ? {} : { from }),
+      ...(implied ? { implied } : {}),
+    })
+  }
+  const analysis = analyse(base, each)
+  const { totalBytes, wastedBytes, userBytes, efficiency, objects } = analysis
+  return {
+    image: image.names[0] ?? image.id,
+    id: image.id,
+    totalBytes,
+    wastedBytes,
+    userBytes,
+    efficiency,
+    ...(objects === undefined ? {} : { storeBytes: objects.bytes, storeWastedBytes: objects.wastedBytes }),
+    layers: analysis.layers.map((account, i) => ({
+      index: i,
+      diffID: image.layers[i]?.diffID,
+      digest: image.layers[i]?.digest,
+      blobSize: image.layers[i]?.size,
+      instruction: instructions[i] ?? '',
+      ...account,
+      efficiency: account.bytes === 0 ? 1 : account.visibleBytes / account.bytes,
+      entries: files[i],
+    })),
+    wasted: analysis.waste.map(({ path, bytes, layer, by, how }) => ({
+      ...nameJson('path', path),
+      bytes,
+      layer,
+      by,
+      how,
+    })),
+    duplicates: duplicates(analysis).map(({ digest, bytes, copies, paths }) => ({
+      sha256: digest,
+      bytes,
+      copies,
+      paths: paths.map(p => nameJson('path', p)),
+    })),
+  }
+}

@@ -1,0 +1,196 @@
+/**
+ * Owns what a name on the command line of diff, layers, explore, cat, ls, cp and find stands for: an image, a container, a
+ * layer, or a directory; opened as layers that can be read without mounting anything.
+ * Forms: `image:REF`, `container:NAME`, `layer:DIGEST`, `dir:PATH` say which; without, a path (`/x`, `./x`, `../x`, `.`)
+ * is a directory, then a container's name or ID is looked for, then an image, then a layer's diffID (or its beginning).
+ * Invariant: a layer is opened once per command, so two images that share layers share the `Layer` objects, which is what
+ * makes comparing them cheap. All paths are text; layers are topmost first.
+ */
+import { readdirSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import type { DiffID } from '../digest.js'
+import type { StoredImage } from '../image/images.js'
+import type { Store } from '../image/store.js'
+import type { Layer } from '../layer/layer.js'
+import type { Container } from '../runtime/containers.js'
+import { bytesOf } from '../bytes.js'
+
+export class OperandError extends Error {
+  override readonly name = 'OperandError'
+  readonly code: string
+  constructor(code: 'NOT_FOUND' | 'UNSUPPORTED', message: string) {
+    super(message)
+    this.code = code
+  }
+}
+
+export type Operand = {
+  /** As given. */
+  readonly name: string
+  /** Topmost first. */
+  readonly layers: readonly Layer[]
+  /** What the operand is compared with when it is alone: topmost first. Empty: nothing. */
+  readonly base: readonly Layer[]
+} & (
+  | { readonly kind: 'image'; readonly image: StoredImage }
+  | { readonly kind: 'container'; readonly container: Container }
+  | { readonly kind: 'layer'; readonly diffID: DiffID }
+  | { readonly kind: 'directory'; readonly path: string }
+)
+
+const FORM = /^(image|container|layer|dir):(.+)$/s
+
+/** Opens operands, and closes all of them together. */
+export class Operands {
+  readonly #root: string
+  readonly #runRoot: string
+  readonly #layers = new Map<string, Layer>()
+  #store: Store | undefined
+
+  constructor(root: string, runRoot: string) {
+    this.#root = root
+    this.#runRoot = runRoot
+  }
+
+  async store(): Promise<Store> {
+    if (this.#store === undefined) {
+      const { Store } = await import('../image/store.js')
+      this.#store = Store.open(this.#root)
+    }
+    return this.#store
+  }
+
+  /** Throws coded errors: NOT_FOUND, IMAGE_NOT_FOUND, NO_SUCH_CONTAINER, and those of opening. */
+  async open(text: string): Promise<Operand> {
+    const [, form, rest = ''] = FORM.exec(text) ?? []
+    if (form === 'dir') return this.#directory(text, rest)
+    if (form === 'container') return this.#container(text, await this.#findContainer(rest))
+    if (form === 'image') return this.image(rest)
+    if (form === 'layer') return this.#layer(text, rest)
+    if (/^(\/|\.\.?(\/|$))/.test(text)) return this.#directory(text, text)
+    const container = await this.#containerNamed(text)
+    if (container !== undefined) return this.#container(text, container)
+    try {
+      return await this.image(text)
+    } catch (error) {
+      if ((error as { code?: unknown }).code !== 'IMAGE_NOT_FOUND') throw error
+      if (!/^(sha256:)?[0-9a-f]{6,64}$/.test(text)) {
+        throw new OperandError(
+          'NOT_FOUND',
+          `find ${text}: no such image or container (a directory begins with / or ./)`,
+        )
+      }
+      return this.#layer(text, text)
+    }
+  }
+
+  /** An image by reference or ID. */
+  async image(reference: string): Promise<Extract<Operand, { kind: 'image' }>> {
+    const { resolveImage } = await import('../image/images.js')
+    const image = resolveImage(await this.store(), reference)
+    const layers = await this.#stack(image.layers.map(l => l.diffID))
+    return { kind: 'image', name: reference, image, layers, base: layers.slice(1) }
+  }
+
+  async #stack(diffIDs: readonly DiffID[]): Promise<Layer[]> {
+    const { openLayer } = await import('../image/chain.js')
+    const store = await this.store()
+    return diffIDs.map(diffID => this.#open(diffID, () => openLayer(store, diffID))).reverse()
+  }
+
+  #open(key: string, open: () => Layer): Layer {
+    let layer = this.#layers.get(key)
+    if (layer === undefined) this.#layers.set(key, (layer = open()))
+    return layer
+  }
+
+  async #openDirectory(path: string): Promise<Layer> {
+    const { openDirectoryLayer } = await import('../layer/directory.js')
+    return this.#open(`dir:${path}`, () => openDirectoryLayer(bytesOf(path)))
+  }
+
+  async #directory(name: string, path: string): Promise<Operand> {
+    const absolute = resolve(path)
+    return { kind: 'directory', name, path: absolute, layers: [await this.#openDirectory(absolute)], base: [] }
+  }
+
+  async #containers(): Promise<import('../runtime/containers.js').Containers> {
+    const { Containers } = await import('../runtime/containers.js')
+    return new Containers(this.#root, this.#runRoot)
+  }
+
+  async #findContainer(text: string): Promise<Container> {
+    return (await this.#containers()).find(text)
+  }
+
+  async #containerNamed(text: string): Promise<Container | undefined> {
+    if (!/^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/.test(text)) return undefined
+    try {
+      return await this.#findContainer(text)
+    } catch (error) {
+      if ((error as { code?: unknown }).code === 'NO_SUCH_CONTAINER') return undefined
+      throw error
+    }
+  }
+
+  async #container(name: string, container: Container): Promise<Operand> {
+    const { root } = container.config
+    const base =
+      root.kind === 'directory' ? [await this.#openDirectory(root.path)] : await this.#chain(root.layers as DiffID[])
+    const upper = await this.#openDirectory(join(container.directory, 'upper'))
+    return { kind: 'container', name, container, layers: [upper, ...base], base }
+  }
+
+  /** All layers as the one flattened index that is mounted: a single read. */
+  async #chain(diffIDs: readonly DiffID[]): Promise<Layer[]> {
+    if (diffIDs.length === 0) return []
+    const [{ ensureChain }, { openIndex }] = await Promise.all([
+      import('../image/chain.js'),
+      import('../layer/indexed.js'),
+    ])
+    const store = await this.store()
+    const path = ensureChain(store, store.tmp, diffIDs)
+    return [this.#open(`chain:${path}`, () => openIndex(bytesOf(path), bytesOf(store.objects)))]
+  }
+
+  /** A layer, with what lies below it in the first image that has it. */
+  async #layer(name: string, text: string): Promise<Operand> {
+    const store = await this.store()
+    const hex = text.replace(/^sha256:/, '')
+    const found = readdirSync(join(store.root, 'layers')).filter(file => file.startsWith(hex))
+    const [first] = found
+    if (first === undefined) throw new OperandError('NOT_FOUND', `find ${name}: no such image, container or layer`)
+    if (found.length > 1) throw new OperandError('NOT_FOUND', `find ${name}: ${found.length} layers begin with it`)
+    const diffID = `sha256:${first}` as DiffID
+    const { listImages } = await import('../image/images.js')
+    const image = listImages(store).find(i => i.layers.some(l => l.diffID === diffID))
+    const below =
+      image?.layers
+        .slice(
+          0,
+          image.layers.findIndex(l => l.diffID === diffID),
+        )
+        .map(l => l.diffID) ?? []
+    const layers = await this.#stack([...below, diffID])
+    return { kind: 'layer', name, diffID, layers, base: layers.slice(1) }
+  }
+
+  close(): void {
+    for (const layer of this.#layers.values()) layer.close()
+    this.#layers.clear()
+  }
+}
+
+/** `IMAGE:PATH` → its parts: the path is what follows the last colon that a `/` follows. Undefined when there is none. */
+export function splitPath(text: string): { readonly name: string; readonly path: string } | undefined {
+  const at = text.lastIndexOf(':/')
+  return at <= 0 || /^(image|container|layer|dir)$/.test(text.slice(0, at))
+    ? undefined
+    : { name: text.slice(0, at), path: text.slice(at + 1) }
+}
+
+/** What made each layer of an image (base first): history entries that are not empty, as image configs pair them. */
+export function instructionsOf(image: StoredImage): string[] {
+  const history = (image.config.history ?? []).filter(h => h.empty_layer !== true)
+  return image.layers.map((_, i) => history[i]?.created_by ?? '')
+}
