@@ -66,6 +66,24 @@ export const groups: Readonly<Record<string, Readonly<Record<string, Verb>>>> = 
       load: () => import('./commands/which-layer.js'),
     },
   },
+  Images: {
+    images: { describe: 'List images', load: () => import('./commands/images.js') },
+    pull: { describe: 'Fetch an image from a registry', load: () => import('./commands/pull.js') },
+    push: { describe: 'Send an image to a registry', load: () => import('./commands/push.js') },
+    load: { describe: 'Load images from an archive', load: () => import('./commands/load.js') },
+    save: { describe: 'Save images into an archive', load: () => import('./commands/save.js') },
+    import: { describe: 'Make an image of a root filesystem tar', load: () => import('./commands/import.js') },
+    tag: { describe: 'Give an image another name', load: () => import('./commands/tag.js') },
+    rmi: { describe: 'Remove images', load: () => import('./commands/rmi.js') },
+    history: { describe: 'Show the steps that made an image', load: () => import('./commands/history.js') },
+    login: { describe: 'Log in to a registry', load: () => import('./commands/login.js') },
+    logout: { describe: 'Log out from a registry', load: () => import('./commands/logout.js') },
+  },
+  Store: {
+    df: { describe: 'Show the disk space of images, and what sharing saves', load: () => import('./commands/df.js') },
+    prune: { describe: 'Remove what nothing needs', load: () => import('./commands/prune.js') },
+    fsck: { describe: 'Check every image, layer and file of the store', load: () => import('./commands/fsck.js') },
+  },
   General: {
     completion: {
       describe: 'Print the completion script for bash, zsh or fish',

@@ -1,0 +1,34 @@
+/** `lamina history`: how an image came to be, newest step first. */
+import { defineCommand, jsonOption, quietOption } from '../command.js'
+import { ago, size } from '../human.js'
+import { printJson, printTable } from '../print.js'
+
+export const command = defineCommand({
+  command: 'history <image>',
+  describe: 'Show the steps that made an image',
+  builder: { ...jsonOption, ...quietOption, 'no-trunc': { type: 'boolean', describe: 'Show whole commands' } },
+  async handler(args, { root, stdout }) {
+    const [{ Store }, { resolveImage }, { imageHistory }] = await Promise.all([
+      import('../../image/store.js'),
+      import('../../image/images.js'),
+      import('../../image/history.js'),
+    ])
+    const store = Store.open(root)
+    const steps = imageHistory(store, resolveImage(store, args.image))
+    if (args.json === true) return printJson(stdout, steps)
+    const id = (text: string | undefined): string =>
+      text === undefined ? '<missing>' : args.noTrunc === true ? text : text.slice(7, 19)
+    if (args.quiet === true) {
+      for (const step of steps) stdout.write(`${id(step.id)}\n`)
+      return
+    }
+    const cut = (text: string): string => (args.noTrunc === true || text.length <= 45 ? text : `${text.slice(0, 44)}…`)
+    printTable(stdout, steps, [
+      { heading: 'IMAGE', cell: s => id(s.id) },
+      { heading: 'CREATED', cell: s => (s.created === undefined ? 'N/A' : ago(Date.parse(s.created))) },
+      { heading: 'CREATED BY', cell: s => cut(s.createdBy.replace(/\s+/g, ' ')) },
+      { heading: 'SIZE', cell: s => size(s.size) },
+      { heading: 'COMMENT', cell: s => s.comment },
+    ])
+  },
+})

@@ -1,0 +1,78 @@
+/** `lamina images`: what is in the store. */
+import { defineCommand, jsonOption, quietOption } from '../command.js'
+import { ago, size } from '../human.js'
+import { printJson, printTable } from '../print.js'
+
+export const command = defineCommand({
+  command: 'images [name]',
+  describe: 'List images',
+  builder: {
+    ...jsonOption,
+    ...quietOption,
+    all: { alias: 'a', type: 'boolean', describe: 'For Docker’s sake: there are no hidden images' },
+    digests: { type: 'boolean', describe: 'Show digests' },
+    'no-trunc': { type: 'boolean', describe: 'Show whole IDs' },
+    filter: { type: 'string', array: true, requiresArg: true, describe: 'dangling=true|false, reference=NAME' },
+  },
+  async handler(args, { root, stdout }) {
+    const [{ Store }, images, { familiarName, parseReference, nameOf }] = await Promise.all([
+      import('../../image/store.js'),
+      import('../../image/images.js'),
+      import('../../image/reference.js'),
+    ])
+    const store = Store.open(root)
+    const wanted = args.name ?? args.filter?.find(f => f.startsWith('reference='))?.slice('reference='.length)
+    const dangling = args.filter?.find(f => f.startsWith('dangling='))?.slice('dangling='.length)
+    const rows = images.listImages(store).flatMap(image => {
+      const common = { image, id: image.id, created: images.createdAt(image), size: images.unpackedSize(store, image) }
+      if (image.names.length === 0)
+        return [{ ...common, repository: '<none>', tag: '<none>', name: undefined as string | undefined }]
+      return image.names.map(name => {
+        const r = parseReference(name)
+        return {
+          ...common,
+          repository: familiarName(nameOf(r)),
+          tag: r.tag ?? '<none>',
+          name: name as string | undefined,
+        }
+      })
+    })
+    const want = wanted === undefined ? undefined : parseReference(wanted)
+    const hasTag = wanted !== undefined && /:[^/]*$/.test(wanted)
+    const shown = rows.filter(row => {
+      if (dangling !== undefined && (row.name === undefined) !== (dangling === 'true')) return false
+      if (want === undefined) return true
+      if (row.name === undefined) return false
+      const r = parseReference(row.name)
+      return nameOf(r) === nameOf(want) && (!hasTag || r.tag === want.tag)
+    })
+    if (args.json === true) {
+      printJson(
+        stdout,
+        shown.map(r => ({
+          id: r.id,
+          digest: r.image.digest,
+          repository: r.repository,
+          tag: r.tag,
+          created: r.image.config.created ?? null,
+          size: r.size,
+          layers: r.image.layers.length,
+        })),
+      )
+      return
+    }
+    const id = (text: string): string => (args.noTrunc === true ? text : text.slice(7, 19))
+    if (args.quiet === true) {
+      for (const unique of new Set(shown.map(r => id(r.id)))) stdout.write(`${unique}\n`)
+      return
+    }
+    printTable(stdout, shown, [
+      { heading: 'REPOSITORY', cell: r => r.repository },
+      { heading: 'TAG', cell: r => r.tag },
+      ...(args.digests === true ? [{ heading: 'DIGEST', cell: (r: (typeof shown)[number]) => r.image.digest }] : []),
+      { heading: 'IMAGE ID', cell: r => id(r.id) },
+      { heading: 'CREATED', cell: r => (r.created === 0 ? 'N/A' : ago(r.created)) },
+      { heading: 'SIZE', cell: r => size(r.size) },
+    ])
+  },
+})
