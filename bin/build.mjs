@@ -1,8 +1,10 @@
-// Builds dist/ from the TypeScript sources: each file on its own, types stripped (tsc checks them in `npm run check`).
+// Builds dist/ from the TypeScript sources: each file on its own, types stripped (tsc checks them in `npm run check`); the
+// programs, and what they start, as bundles (bundle.mjs).
 // The explorer's page is code for a browser: bundled into one script and one style sheet, which page.ts puts into HTML.
 import { build } from 'esbuild'
-import { chmodSync, readdirSync, rmSync, existsSync, statSync } from 'node:fs'
+import { existsSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
+import { bundle } from './bundle.mjs'
 
 const roots = ['lib', 'bin', 'test', 'bench'].filter(root => existsSync(root))
 const page = join('lib', 'diff', 'explorer', 'page')
@@ -22,7 +24,7 @@ if (existsSync('dist')) {
 }
 
 await build({
-  entryPoints: sources,
+  entryPoints: sources.filter(source => !source.startsWith('bin/')),
   outdir: 'dist',
   outbase: '.',
   format: 'esm',
@@ -31,21 +33,7 @@ await build({
   sourcemap: 'linked',
   logLevel: 'warning',
 })
-// The detached server also comes as one CommonJS file: Node starts that 30 ms sooner than a graph of ES modules.
-await build({
-  entryPoints: [join('lib', 'mount', 'server-process.ts')],
-  outdir: join('dist', 'lib', 'mount'),
-  outExtension: { '.js': '.cjs' },
-  bundle: true,
-  external: ['koffi', 'fuse-native'],
-  format: 'cjs',
-  platform: 'node',
-  target: 'node20',
-  minifySyntax: true,
-  define: { 'import.meta.url': 'importMetaUrl' },
-  banner: { js: 'const importMetaUrl = require("node:url").pathToFileURL(__filename).href' },
-  logLevel: 'warning',
-})
+await bundle(sources)
 if (existsSync(page)) {
   await build({
     entryPoints: { page: join(page, 'main.tsx'), style: join(page, 'style.css') },
@@ -63,5 +51,3 @@ if (existsSync(page)) {
     logLevel: 'warning',
   })
 }
-for (const e of readdirSync('dist/bin'))
-  if (e.endsWith('.js')) chmodSync(join('dist/bin', e), statSync(join('dist/bin', e)).mode | 0o111)

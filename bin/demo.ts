@@ -8,7 +8,7 @@ import { accessSync, constants, existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { fingerprint, type Fingerprint } from './fingerprint.js'
+import { fingerprint, type Fingerprint } from './demo/fingerprint.js'
 
 const color = process.stdout.isTTY && process.env['NO_COLOR'] === undefined
 const paint = (code: string, text: string): string => (color ? `\u001b[${code}m${text}\u001b[0m` : text)

@@ -1,3 +1,3 @@
 #!/usr/bin/env node
 import { main } from '../lib/cli/main.js'
-process.exitCode = await main(process.argv.slice(2))
+void main(process.argv.slice(2)).then(code => (process.exitCode = code))

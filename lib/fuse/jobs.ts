@@ -79,7 +79,7 @@ export class Jobs {
   #create(slot: number): Thread {
     Atomics.store(this.#slots, slot, Slot.BUSY)
     const workerData: JobWorkerData = { wake: this.#wake, slots: this.#slots, slot }
-    const worker = new Worker(new URL('../fuse/job-worker.js', import.meta.url), {
+    const worker = new Worker(new URL('./job-worker.cjs', import.meta.url), {
       workerData,
       resourceLimits: { maxOldGenerationSizeMb: 16, maxYoungGenerationSizeMb: 2 },
     })

@@ -140,7 +140,7 @@ async function inWorker(
     limits,
     file: source.kind === 'file' ? { path: source.path, offset: source.offset, size: source.size } : undefined,
   }
-  const worker = new Worker(new URL('./layer-worker.js', import.meta.url), { workerData: start })
+  const worker = new Worker(new URL('./layer-worker.cjs', import.meta.url), { workerData: start })
   let sent = 0
   let taken = 0
   let wake = (): void => {}

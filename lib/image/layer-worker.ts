@@ -51,14 +51,19 @@ function plain(error: unknown): PlainError {
   }
 }
 
-try {
-  const source = start.file === undefined ? fromMain() : chunksOf({ kind: 'file', ...start.file })
-  const done = await importLayer(Store.at(start.root), start.directory, source, start.expect, {
-    ...(start.limits ? { limits: start.limits } : {}),
-    keepBlob: start.keepBlob,
-    progress: bytes => send({ progress: bytes }),
-  })
-  send({ done })
-} catch (error) {
-  send({ failed: plain(error) })
+/** A function, because the bundle of a worker has no top-level await. */
+async function main(): Promise<void> {
+  try {
+    const source = start.file === undefined ? fromMain() : chunksOf({ kind: 'file', ...start.file })
+    const done = await importLayer(Store.at(start.root), start.directory, source, start.expect, {
+      ...(start.limits ? { limits: start.limits } : {}),
+      keepBlob: start.keepBlob,
+      progress: bytes => send({ progress: bytes }),
+    })
+    send({ done })
+  } catch (error) {
+    send({ failed: plain(error) })
+  }
 }
+
+void main()

@@ -3,7 +3,7 @@
  * Conversation: `opened` or `failed`; then it is sent `{fd}` or `close`; `ready` when the mount answers; exit at the end.
  */
 import { once } from 'node:events'
-import { parentPort, workerData } from 'node:worker_threads'
+import { parentPort, workerData, type MessagePort } from 'node:worker_threads'
 import type { Wake } from '../fuse/wake.js'
 import { connect } from './connect.js'
 import { failureOf, type FailureData } from './failure.js'
@@ -27,25 +27,30 @@ if (port === null) throw new Error('serve-worker is a worker thread')
 const { spec, counters, wake } = workerData as ServeWorkerData
 const say = (message: FromServeWorker): void => port.postMessage(message)
 
-try {
-  const stack = await openStack(spec)
-  say({ kind: 'opened' })
-  const [order] = (await once(port, 'message')) as [ToServeWorker]
-  if (order === 'close') stack.filesystem.destroy()
-  else {
-    const session = connect({
-      spec,
-      stack,
-      fd: order.fd,
-      counters,
-      wake,
-      log: line => say({ kind: 'log', line }),
-      onReady: () => say({ kind: 'ready', passthrough: session.passthrough }),
-    })
-    while (session.run() !== 'ended') await new Promise(resolve => setImmediate(resolve))
-    await session.close()
+/** A function, because the bundle of a worker has no top-level await. */
+async function main(port: MessagePort): Promise<void> {
+  try {
+    const stack = await openStack(spec)
+    say({ kind: 'opened' })
+    const [order] = (await once(port, 'message')) as [ToServeWorker]
+    if (order === 'close') stack.filesystem.destroy()
+    else {
+      const session = connect({
+        spec,
+        stack,
+        fd: order.fd,
+        counters,
+        wake,
+        log: line => say({ kind: 'log', line }),
+        onReady: () => say({ kind: 'ready', passthrough: session.passthrough }),
+      })
+      while (session.run() !== 'ended') await new Promise(resolve => setImmediate(resolve))
+      await session.close()
+    }
+  } catch (error) {
+    say({ kind: 'failed', failure: failureOf(error) })
   }
-} catch (error) {
-  say({ kind: 'failed', failure: failureOf(error) })
+  port.close()
 }
-port.close()
+
+void main(port)

@@ -89,7 +89,7 @@ async function run(
   const counters = sharedCounters()
   const wake = createWake()
   const workerData: ServeWorkerData = { spec, counters, wake }
-  const worker = new Worker(new URL('./serve-worker.js', import.meta.url), {
+  const worker = new Worker(new URL('./serve-worker.cjs', import.meta.url), {
     workerData,
     resourceLimits: { maxYoungGenerationSizeMb: 4 },
   })
