@@ -49,11 +49,14 @@ async function openLower(lower: LowerSpec): Promise<Layer> {
       const { openDirectoryLayer } = await import('../layer/directory.js')
       return openDirectoryLayer(bytesOf(lower.path))
     }
-    throw new MountError('UNSUPPORTED', `mount lower ${lower.path}: no layer indexes yet`, lower.path)
+    const { openIndex } = await import('../layer/indexed.js')
+    return openIndex(bytesOf(lower.path), bytesOf(lower.objects))
   } catch (error) {
+    if (error instanceof Error && error.name === 'IndexFormatError')
+      throw new MountError('LOWER_CORRUPT', `mount lower ${lower.path}: ${error.message}`, lower.path)
     if (!(error instanceof FsError)) throw error
     const denied = error.code === 'EACCES' || error.code === 'EPERM'
-    const code = denied ? 'LOWER_UNREADABLE' : error.code === 'EUCLEAN' ? 'LOWER_CORRUPT' : 'LOWER_NOT_FOUND'
+    const code = denied ? 'LOWER_UNREADABLE' : 'LOWER_NOT_FOUND'
     throw new MountError(code, `mount lower ${lower.path}: ${error.message}`, lower.path)
   }
 }

@@ -56,6 +56,7 @@ interface Extra {
   readonly names?: readonly string[]
   readonly ignore?: readonly string[]
   readonly executor?: Executor
+  readonly listener?: (event: BuildEvent) => void
 }
 
 export interface Built extends BuildResult {
@@ -77,7 +78,7 @@ export function workshop(t: Test, files: NonNullable<Parameters<Test['testdir']>
     context,
     executor,
     build: async (text, options = {}) => {
-      const { target, names = [], ignore = [], executor: other, ...rest } = options
+      const { target, names = [], ignore = [], executor: other, listener, ...rest } = options
       const store = Store.open(root)
       const images = await ImageStore.open(store, async reference => resolveImage(store, reference))
       const tree = new DirectoryTree(context)
@@ -91,7 +92,10 @@ export function workshop(t: Test, files: NonNullable<Parameters<Test['testdir']>
           names,
           store: images,
           executor: other ?? executor,
-          listener: event => events.push(event),
+          listener: event => {
+            events.push(event)
+            listener?.(event)
+          },
         })
         return { ...result, events, ran: ranOf(events), tree: () => show(root, result.image.rootfs.diff_ids) }
       } catch (error) {
