@@ -33,6 +33,8 @@ export interface Case {
   readonly kernel?: true
   /** Only where there are layers to look at. */
   readonly layered?: true
+  /** In one place only: it takes long, and where its items lie makes no difference. */
+  readonly once?: true
   /** Fails today on targets that list this difference. */
   readonly difference?: string
   run(t: Test, context: Context): void

@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { DirectoryVfs } from './directory-vfs.js'
 import { populate } from './population.js'
+import { differencesOf } from './scratch.js'
 import type { Layers, Target, Tree } from './target.js'
 
 /** Trees below a new directory in `scratch`, which must lie on a filesystem with xattrs and device nodes. */
@@ -13,7 +14,7 @@ export function hostTarget(scratch: string): Target {
     name: 'host directory',
     kernel: true,
     layered: false,
-    differences: {},
+    differences: differencesOf(scratch),
     make(layers: Layers): Tree {
       const root = join(base, String(count++))
       mkdirSync(root)

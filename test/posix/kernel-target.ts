@@ -9,6 +9,7 @@ import { MNT } from '../../lib/sys/constants.js'
 import { mount, umount } from '../../lib/sys/mount.js'
 import { DirectoryVfs } from './directory-vfs.js'
 import { populate } from './population.js'
+import { differencesOf } from './scratch.js'
 import type { Layers, Target, Tree } from './target.js'
 
 /** Options that make overlayfs do what the union does always. */
@@ -23,6 +24,7 @@ export function kernelTarget(scratch: string): Target {
     kernel: true,
     layered: true,
     differences: {
+      ...differencesOf(scratch),
       'directory-nlink': 'overlayfs gives merged directories nlink 1',
       'long-redirect': 'overlayfs stores metadata-only copies under a redirect of at most 256 bytes: EXDEV',
       'd-ino': 'd_ino of a merged directory is not its st_ino without xino',

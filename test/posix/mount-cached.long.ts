@@ -8,7 +8,7 @@ const missing = missingForTrees() ?? missingForMounts()
 if (missing !== undefined) t.plan(0, missing)
 else {
   t.setTimeout(900_000)
-  const scratch = scratchDirectory(t)
+  const scratch = scratchDirectory(t, true)
   for (const writeback of [true, false]) {
     const target = mountTarget(scratch, `mount, no passthrough, writeback ${writeback ? 'on' : 'off'}`, {
       passthrough: false,

@@ -7,6 +7,7 @@ import { DirectoryVfs } from './directory-vfs.js'
 import { layeredFiles } from './layered-files.js'
 import { MountHost } from './mount-host.js'
 import { removeTree, type Encoding } from './population.js'
+import { differencesOf } from './scratch.js'
 import type { Layers, Target, Tree } from './target.js'
 
 export interface MountTargetOptions extends Pick<MountSpec, 'passthrough' | 'writeback' | 'volatile'> {
@@ -22,7 +23,10 @@ export function mountTarget(scratch: string, name: string, options: MountTargetO
     name,
     kernel: true,
     layered: true,
-    differences: {},
+    differences: {
+      ...differencesOf(scratch),
+      'collapse-range': 'the kernel passes no COLLAPSE_RANGE and INSERT_RANGE to a FUSE filesystem',
+    },
     make(layers: Layers): Tree {
       const files = layeredFiles(join(base, String(count++)), layers, encoding)
       const problems: string[] = []

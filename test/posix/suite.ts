@@ -48,7 +48,7 @@ export async function suite(t: Test, target: Target): Promise<void> {
       t,
       target,
       where,
-      anywhere.map(c => ({ case: c, layers: place(c.items ?? [], where) })),
+      anywhere.filter(c => !c.once || where === wheres[0]).map(c => ({ case: c, layers: place(c.items ?? [], where) })),
     )
   await group(
     t,

@@ -6,6 +6,7 @@ import { openDirectoryLayer } from '../../lib/layer/directory.js'
 import { createUnion } from '../../lib/union/options.js'
 import { layeredFiles } from './layered-files.js'
 import { removeTree, type Encoding } from './population.js'
+import { differencesOf } from './scratch.js'
 import type { Layers, Target, Tree } from './target.js'
 import type { HostOptions } from './union-host.js'
 import { UnionVfs } from './union-vfs.js'
@@ -22,7 +23,7 @@ export function unionTarget(scratch: string, options: UnionTargetOptions): Targe
     name: `union in process, ${options.passthrough ? 'passthrough' : 'cached'}`,
     kernel: false,
     layered: true,
-    differences: {},
+    differences: differencesOf(scratch),
     make(layers: Layers): Tree {
       const files = layeredFiles(join(base, String(count++)), layers, options.encoding)
       const fs = new UnionVfs()
