@@ -12,7 +12,7 @@ export interface Verb {
 
 export const groups: Readonly<Record<string, Readonly<Record<string, Verb>>>> = {
   Mounts: {
-    mount: { describe: 'Mount directories as one tree', load: () => import('./commands/mount.js') },
+    mount: { describe: 'Mount an image, or directories as one tree', load: () => import('./commands/mount.js') },
     unmount: {
       describe: 'Unmount, and wait until the server has closed everything',
       load: () => import('./commands/unmount.js'),
@@ -72,6 +72,11 @@ export const groups: Readonly<Record<string, Readonly<Record<string, Verb>>>> = 
     push: { describe: 'Send an image to a registry', load: () => import('./commands/push.js') },
     load: { describe: 'Load images from an archive', load: () => import('./commands/load.js') },
     save: { describe: 'Save images into an archive', load: () => import('./commands/save.js') },
+    commit: { describe: "Make an image of a container's changes", load: () => import('./commands/commit.js') },
+    export: {
+      describe: "Write a container's or image's filesystem as a tar",
+      load: () => import('./commands/export.js'),
+    },
     import: { describe: 'Make an image of a root filesystem tar', load: () => import('./commands/import.js') },
     tag: { describe: 'Give an image another name', load: () => import('./commands/tag.js') },
     rmi: { describe: 'Remove images', load: () => import('./commands/rmi.js') },

@@ -36,6 +36,10 @@ export async function resolveRoot(
     args,
     () => pull(root, reference, args.platform, stderr),
   )
+  // Until its container.json says so: no gc may take the image from under a container in the making.
+  const { pinImage } = await import('../image/pin.js')
+  const pin = await pinImage(store, image, 'a container being made')
+  process.once('exit', () => pin.release())
   return {
     of: { kind: 'image', reference, id: image.id, layers: image.layers.map(l => l.diffID) },
     image: defaultsOf(image),

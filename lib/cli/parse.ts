@@ -82,6 +82,11 @@ function long(
     store(option, given, `--${name}`, values)
     return i
   }
+  // A value that may be left out is given with `=` only.
+  if (option.spec.requiresArg === false) {
+    store(option, '', `--${name}`, values)
+    return i
+  }
   if (i + 1 >= argv.length) throw new UsageError(`option --${name} needs a value`)
   store(option, argv[i + 1] as string, `--${name}`, values)
   return i + 1

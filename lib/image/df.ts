@@ -5,7 +5,7 @@
 import { readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { RESERVED } from '../layer/erofs-format.js'
-import { reachable, eachObject } from './gc.js'
+import { reachable, eachObject, uses } from './gc.js'
 import { listImages, type StoredImage } from './images.js'
 import { livePins } from './pin.js'
 import type { Digest } from '../digest.js'
@@ -82,7 +82,7 @@ export function diskUsage(store: Store): DiskUsage {
       size: sizes.get(image.digest) ?? 0,
       shared: shared.get(image.digest) ?? 0,
       unique: unique.get(image.digest) ?? 0,
-      users: pins.filter(p => p.images.includes(image.digest)).length,
+      users: pins.filter(p => uses(p, image)).length,
     })),
     saved: total - once,
     reclaimable: reclaimable(store, owners),

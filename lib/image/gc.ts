@@ -47,7 +47,7 @@ export async function removeImage(
 ): Promise<ImageRemoval> {
   const image = resolveImage(store, text)
   const byName = nameGiven(image, text)
-  const users = livePins(store).filter(pin => pin.images.includes(image.digest))
+  const users = livePins(store).filter(pin => uses(pin, image))
   const names = byName === undefined ? image.names : [byName]
   const last = names.length === image.names.length
   if (byName === undefined && image.names.length > 1 && options.force !== true)
@@ -73,6 +73,11 @@ export async function removeImage(
   return { untagged: names.map(familiarName), deleted, freed: deleted.length > 0 ? await tryCollect(store) : undefined }
 }
 
+/** Pins name an image by manifest or by ID (config). */
+export function uses(pin: { readonly images: readonly Digest[] }, image: StoredImage): boolean {
+  return pin.images.includes(image.digest) || pin.images.includes(image.id)
+}
+
 function nameGiven(image: StoredImage, text: string): string | undefined {
   try {
     const name = formatReference(parseReference(text))
@@ -92,10 +97,12 @@ export async function pruneImages(
 ): Promise<ImageRemoval & { readonly freed: Removed }> {
   const lock = await store.lock('exclusive')
   try {
-    const used = new Set(livePins(store).flatMap(pin => pin.images))
+    const pins = livePins(store)
     const gone = listImages(store).filter(
       image =>
-        !used.has(image.digest) && (options.all === true || image.names.length === 0) && options.keep?.(image) !== true,
+        !pins.some(pin => uses(pin, image)) &&
+        (options.all === true || image.names.length === 0) &&
+        options.keep?.(image) !== true,
     )
     const digests = new Set(gone.map(image => image.digest))
     await updateDescriptors(store, now => now.filter(d => !digests.has(d.digest)))
@@ -135,7 +142,9 @@ export function reachable(store: Store): Reachable {
   const chains = new Set<ChainID>()
   const broken: Digest[] = []
   const pins = livePins(store)
-  const images = new Set([...readDescriptors(store).map(d => d.digest), ...pins.flatMap(p => p.images)])
+  const known = readDescriptors(store).map(d => d.digest)
+  // A pin of a removed image may name what is gone, or a config: its layers are what counts.
+  const images = new Set([...known, ...pins.flatMap(p => p.images.filter(d => isManifest(store, d)))])
   for (const digest of images) {
     blobs.add(digest)
     try {
@@ -157,6 +166,15 @@ export function reachable(store: Store): Reachable {
     for (const c of pin.chains) chains.add(c)
   }
   return { blobs, layers, chains, broken }
+}
+
+function isManifest(store: Store, digest: Digest): boolean {
+  try {
+    readDocument(store, digest, readManifest)
+    return true
+  } catch {
+    return false
+  }
 }
 
 /**
@@ -225,17 +243,23 @@ export function usedObjects(store: Store): Set<string> {
   return used
 }
 
-/** Calls `each` for the object of every regular file in an index. */
+/** Calls `each` for the object of every regular file in an index, once for all hard links. */
 export function eachObject(store: Store, index: string, each: (hex: string, size: number) => void): void {
   const layer = openIndex(bytesOf(index), bytesOf(store.objects))
   try {
+    const seen = new Set<number>()
     const walk: number[] = [layer.root]
     for (let dir = walk.pop(); dir !== undefined; dir = walk.pop())
       layer.image.list(dir, (_name, type, nid) => {
         if (type === DT.DIR) walk.push(nid)
         else if (type === DT.REG && layer.overlayXattr(nid, 'link') === undefined) {
           const hex = layer.object(nid)
-          if (typeof hex === 'string') each(hex, layer.image.size)
+          if (typeof hex !== 'string') return
+          if (layer.image.load(nid) === 0 && layer.image.nlink > 1) {
+            if (seen.has(nid)) return
+            seen.add(nid)
+          }
+          each(hex, layer.image.size)
         }
       })
   } finally {

@@ -4,14 +4,16 @@
  * what outlives processes (a container, a build cache) and is unpinned explicitly.
  * Invariant: a pin is written under the shared store lock, so that gc (exclusive) sees it or has not begun.
  */
-import { readdirSync, readFileSync, rmSync } from 'node:fs'
+import { readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { type ChainID, chainOf, type DiffID, type Digest } from '../digest.js'
+import { type ChainID, chainOf, type DiffID, type Digest, isDigest } from '../digest.js'
+import { ImageError } from './error.js'
 import type { StoredImage } from './images.js'
 import { type Store, writeAtomic } from './store.js'
 
 interface PinFile {
   readonly owner: string
+  /** Manifest digests, or image IDs. */
   readonly images: readonly Digest[]
   readonly layers: readonly DiffID[]
   readonly chains: readonly ChainID[]
@@ -74,11 +76,20 @@ async function pin(
   }
   const lock = await store.lock('shared')
   try {
-    writeAtomic(join(store.root, 'pins', name), JSON.stringify(content), store.tmp)
+    writePin(store, name, JSON.stringify(content), pid === null)
   } finally {
     lock.release()
   }
   return { name, release: () => unpin(store, name) }
+}
+
+/** A process's pin need not survive a power loss, so it does not wait for the disk. */
+function writePin(store: Store, name: string, text: string, durable: boolean): void {
+  const path = join(store.root, 'pins', name)
+  if (durable) return writeAtomic(path, text, store.tmp)
+  const temporary = join(store.tmp, `.${process.pid}-pin-${name}`)
+  writeFileSync(temporary, text, { mode: 0o600 })
+  renameSync(temporary, path)
 }
 
 /** Removes a pin by name; nothing happens when there is none. */
@@ -86,22 +97,58 @@ export function unpin(store: Store, name: string): void {
   rmSync(join(store.root, 'pins', name), { force: true })
 }
 
-/** All pins that hold. Removes those whose process is gone. */
+/** All pins that hold, and the containers, which say in their container.json what they stand on. */
 export function livePins(store: Store): (PinFile & { readonly name: string })[] {
   const pins: (PinFile & { name: string })[] = []
   for (const name of readdirSync(join(store.root, 'pins'))) {
-    let content: PinFile
-    try {
-      content = JSON.parse(readFileSync(join(store.root, 'pins', name), 'utf8')) as PinFile
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') continue
-      throw error
-    }
+    const content = readJson(join(store.root, 'pins', name)) as PinFile | undefined
+    if (content === undefined) continue
     const p = content.process
     if (p !== null && (p.boot !== bootID() || startTime(p.pid) !== p.start)) unpin(store, name)
     else pins.push({ ...content, name })
   }
+  for (const id of namesIn(join(store.root, 'containers'))) {
+    const config = readJson(join(store.root, 'containers', id, 'container.json')) as ContainerFile | undefined
+    const root = config?.root
+    if (root?.kind !== 'image' || !isDigest(root.id) || !Array.isArray(root.layers)) continue
+    const layers = root.layers as DiffID[]
+    const chain = chainOf(layers)
+    pins.push({
+      name: id,
+      owner: `container ${String(config?.name ?? id.slice(0, 12))}`,
+      images: [root.id],
+      layers,
+      chains: chain === undefined ? [] : [chain],
+      process: null,
+    })
+  }
   return pins
+}
+
+/** What this file reads of a container's configuration (lib/runtime/config.ts writes it). */
+interface ContainerFile {
+  readonly name?: unknown
+  readonly root?: { readonly kind?: unknown; readonly id?: unknown; readonly layers?: unknown }
+}
+
+function namesIn(directory: string): string[] {
+  try {
+    return readdirSync(directory)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return []
+    throw error
+  }
+}
+
+/** undefined when the file went away meanwhile, or is no container's. Throws when it is damaged: nothing is removed then. */
+function readJson(path: string): unknown {
+  try {
+    return JSON.parse(readFileSync(path, 'utf8'))
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code
+    if (code === 'ENOENT' || code === 'ENOTDIR') return undefined
+    throw new ImageError('STORE_DAMAGED', `read ${path}: ${(error as Error).message}`, { path }, error)
+  }
 }
 
 let boot: string | undefined

@@ -3,11 +3,12 @@ import { realpathSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import type { MountSpec, Transport } from '../../mount/spec.js'
 import { defineCommand, UsageError, type Context } from '../command.js'
+import type { ImageMount } from '../image-mount.js'
 import { parseOverlayOptions } from '../overlay-options.js'
 
 export const command = defineCommand({
-  command: 'mount <mountpoint>',
-  describe: 'Mount directories as one tree',
+  command: 'mount [image] <mountpoint>',
+  describe: 'Mount an image, or directories as one tree',
   builder: {
     lower: {
       alias: 'l',
@@ -23,6 +24,12 @@ export const command = defineCommand({
       type: 'string',
       array: true,
       describe: 'The same as overlayfs has it: lowerdir=A:B,upperdir=U,workdir=W[,ro][,volatile]; \\: and \\, in names',
+    },
+    writable: {
+      type: 'string',
+      requiresArg: false,
+      describe:
+        'With an image: keep changes in a container of this name (made if there is none; =NAME may be left out)',
     },
     'read-only': { alias: 'r', type: 'boolean', describe: 'Refuse every change, although there is an upper' },
     volatile: {
@@ -42,6 +49,8 @@ export const command = defineCommand({
     json: { type: 'boolean', describe: 'Print the record of the mount' },
   },
   examples: [
+    ['mount debian:12 /mnt', 'An image, read-only, without unpacking it'],
+    ['mount --writable=work debian:12 /mnt', 'With a top layer: lamina diff work, lamina commit work mine:1'],
     ['mount --lower /usr /mnt', 'A read-only view that cannot change /usr'],
     ['mount --lower over --lower base --upper changes --work scratch /mnt', 'Two parents, over hides base'],
     ['mount -o lowerdir=over:base,upperdir=changes,workdir=scratch /mnt', 'The same'],
@@ -50,12 +59,22 @@ export const command = defineCommand({
     'Returns when the mount answers; its server then runs on by itself and ends with the mount (lamina unmount, umount). ' +
     "'lamina mounts' lists it and its log. Lowers must not change while they are mounted.",
   async handler(args, context) {
-    const spec = specFrom(args)
+    const given = specFrom(args)
     const mountpoint = realPlace(args.mountpoint)
     const { runRoot, stdout } = context
+    let spec = given
+    let mounted: ImageMount | undefined
+    if (args.image !== undefined) {
+      if (given.lowers.length > 0 || given.upper !== undefined)
+        throw new UsageError('an image and --lower or --upper exclude each other')
+      mounted = await (await import('../image-mount.js')).imageMount(args.image, args.writable, context)
+      spec = { ...given, ...mounted.stack }
+    } else if (args.writable !== undefined) throw new UsageError('--writable goes with an image')
     if (args.foreground === true) return foreground(spec, mountpoint, context)
     const { launchServer } = await import('../../mount/launch.js')
     const record = await launchServer({ spec, mountpoint, runRoot })
+    await mounted?.servedBy(record.pid, mountpoint)
+    if (mounted?.name !== undefined && args.json !== true) stdout.write(`${mounted.name}\n`)
     if (args.json === true) {
       const { printJson } = await import('../print.js')
       printJson(stdout, record)

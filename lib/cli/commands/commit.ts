@@ -1,0 +1,55 @@
+/** `lamina commit`: what a container changed becomes a layer of a new image. */
+import { join } from 'node:path'
+import { defineCommand } from '../command.js'
+
+export const command = defineCommand({
+  command: 'commit <container> [name]',
+  describe: "Make an image of a container's changes",
+  builder: {
+    author: { alias: 'a', type: 'string', requiresArg: true, describe: 'Who made it' },
+    message: { alias: 'm', type: 'string', requiresArg: true, describe: 'Comment for the history' },
+    change: {
+      alias: 'c',
+      type: 'string',
+      array: true,
+      requiresArg: true,
+      describe: 'Dockerfile instruction for the config, e.g. \'CMD ["bash"]\'',
+    },
+  },
+  examples: [['commit work mine:1', 'Only what changed is read']],
+  epilogue:
+    'SOURCE_DATE_EPOCH (seconds) fixes the time of the image and the latest of its files. A running container is committed as it is found: stop or pause it for a consistent image.',
+  async handler(args, { root, runRoot, stdout, stderr }) {
+    const [{ Containers }, { Store }, { ImageWriter }, { commitUpper }, { openDirectoryLayer }, { bytesOf }] =
+      await Promise.all([
+        import('../../runtime/containers.js'),
+        import('../../image/store.js'),
+        import('../../image/writer.js'),
+        import('../../image/commit.js'),
+        import('../../layer/directory.js'),
+        import('../../bytes.js'),
+      ])
+    const container = await new Containers(root, runRoot).find(args.container)
+    const writer = await ImageWriter.open(Store.open(root))
+    const { containerBase } = await import('../container-base.js')
+    const upper = openDirectoryLayer(bytesOf(join(container.directory, 'upper')))
+    const base = await containerBase(writer.store, container.config.root)
+    try {
+      const epoch = process.env['SOURCE_DATE_EPOCH']
+      const image = await commitUpper(writer, upper, base.lowers, base.image, {
+        names: args.name === undefined ? [] : [args.name],
+        author: args.author,
+        message: args.message,
+        changes: args.change ?? [],
+        createdBy: container.config.args.join(' '),
+        clock: epoch !== undefined && /^\d+$/.test(epoch) ? Number(epoch) : undefined,
+        warn: line => stderr.write(`warning: ${line}\n`),
+      })
+      stdout.write(`${image.id}\n`)
+    } finally {
+      upper.close()
+      for (const layer of base.lowers) layer.close()
+      writer.close()
+    }
+  },
+})

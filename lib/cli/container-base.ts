@@ -1,0 +1,26 @@
+/** Owns what a container stands on, opened for reading: its lowers (topmost first) and the image, when it is one. */
+import { bytesOf } from '../bytes.js'
+import type { DiffID } from '../digest.js'
+import type { StoredImage } from '../image/images.js'
+import type { Store } from '../image/store.js'
+import type { Layer } from '../layer/layer.js'
+import type { ContainerRoot } from '../runtime/config.js'
+
+/** The caller closes the layers. `image` is undefined for a directory, and for an image that is gone from the store. */
+export async function containerBase(
+  store: Store,
+  root: ContainerRoot,
+): Promise<{ lowers: Layer[]; image: StoredImage | undefined }> {
+  if (root.kind === 'directory') {
+    const { openDirectoryLayer } = await import('../layer/directory.js')
+    return { lowers: [openDirectoryLayer(bytesOf(root.path))], image: undefined }
+  }
+  const [{ ensureChain }, { openIndex }, { resolveImage }] = await Promise.all([
+    import('../image/chain.js'),
+    import('../layer/indexed.js'),
+    import('../image/images.js'),
+  ])
+  const image = resolveImage(store, root.id)
+  const path = ensureChain(store, store.tmp, root.layers as DiffID[])
+  return { lowers: [openIndex(bytesOf(path), bytesOf(store.objects))], image }
+}
