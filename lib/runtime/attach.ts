@@ -3,6 +3,7 @@
  * window size, detach keys. Invariant: the terminal is as it was when this ends, however it ends.
  */
 import { connect, type Socket } from 'node:net'
+import { makeRaw } from '../sys/terminal.js'
 import type { Container } from './containers.js'
 import { RuntimeError } from './error.js'
 import { Frame, frame, FrameReader } from './frames.js'
@@ -87,7 +88,7 @@ function pump(
   detached: () => void,
 ): () => void {
   const raw = tty && stdin.isTTY
-  if (raw) stdin.setRawMode(true)
+  const cooked = raw ? makeRaw(0) : undefined
   const keys = new KeySequence(raw ? detachKeys : undefined)
   const onData = (chunk: Buffer | string): void => {
     const pass = keys.take(Buffer.from(chunk as Buffer))
@@ -102,7 +103,7 @@ function pump(
   }
   const onEnd = (): void => void socket.write(frame(Frame.StdinEnd))
   const restore = (): void => {
-    if (raw) stdin.setRawMode(false)
+    if (typeof cooked === 'function') cooked()
   }
   stdin.on('data', onData)
   stdin.on('end', onEnd)

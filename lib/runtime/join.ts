@@ -1,4 +1,5 @@
 /** Owns joining this process's own stdio with a process that it started in a container. */
+import { makeRaw } from '../sys/terminal.js'
 import type { Executed } from './exec.js'
 
 export interface JoinStreams {
@@ -16,12 +17,10 @@ export async function joinTerminal(executed: Executed, { stdin, stdout, stderr, 
   const undo: (() => void)[] = []
   stdio.listen((stream, chunk) => void (stream === 'stdout' ? stdout : stderr).write(chunk))
   const raw = tty && stdin?.isTTY === true
-  if (raw) {
-    stdin.setRawMode(true)
-    undo.push(() => stdin.setRawMode(false))
-    const restore = (): void => void stdin.setRawMode(false)
-    process.on('exit', restore)
-    undo.push(() => process.off('exit', restore))
+  const cooked = raw ? makeRaw(0) : undefined
+  if (typeof cooked === 'function') {
+    process.on('exit', cooked)
+    undo.push(cooked, () => process.off('exit', cooked))
   }
   if (tty && stdout.isTTY === true) {
     const resize = (): void => {

@@ -62,10 +62,18 @@ export async function resolve(
   const etc = writeEtcFiles(directory, config, network.state?.address)
   return buildSpec(config, {
     identity,
-    binds: [...etc.map(name => ({ source: join(directory, name), destination: `/etc/${name}`, readOnly: false }))],
+    binds: [
+      ...etc.map(name => ({ source: join(directory, name), destination: `/etc/${name}`, readOnly: false })),
+      ...(config.init ? [await initBind(containers)] : []),
+    ],
     sourceOf: m => sources.get(m) ?? m.source,
     namespaceOf: (other, type) => `/proc/${others.get(other) ?? 0}/ns/${namespaceFile[type]}`,
     cgroupPath,
     networkNamespace: network.namespacePath,
   })
+}
+
+async function initBind(containers: Containers): Promise<{ source: string; destination: string; readOnly: boolean }> {
+  const { initProgram } = await import('./init.js')
+  return { source: initProgram(containers.runRoot), destination: '/dev/init', readOnly: true }
 }

@@ -264,7 +264,7 @@ export class Supervisor {
       }
       // A program that ends at once is tried ever more seldom, up to a minute (Docker's rule).
       delay = Date.now() - since > 10_000 ? 100 : Math.min(60_000, delay * 2)
-      if (!this.#restarting) await Promise.race([settled(delay), this.#woken])
+      if (!this.#restarting) await this.#pause(delay)
       if (this.#stopping && !this.#restarting) {
         this.#update({ status: 'exited', supervisor: 0 })
         for (const l of this.#listeners) l.ended(exitCode)
@@ -278,7 +278,17 @@ export class Supervisor {
   }
 
   #wake: () => void = () => undefined
-  readonly #woken = new Promise<void>(resolve => (this.#wake = resolve))
+
+  /** Waits between restarts; a stop ends it. The timer keeps this process alive: nothing else does then. */
+  #pause(milliseconds: number): Promise<void> {
+    return new Promise(resolve => {
+      const timer = setTimeout(resolve, milliseconds)
+      this.#wake = () => {
+        clearTimeout(timer)
+        resolve()
+      }
+    })
+  }
 
   /** Sends a signal to the container's first process. */
   signal(number: number): void {

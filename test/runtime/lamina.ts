@@ -1,0 +1,77 @@
+/** Runs the built command line in scratch roots of the test's own, and says what this machine lacks for it. */
+import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
+import { accessSync, constants, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+export interface Result {
+  code: number
+  stdout: string
+  stderr: string
+}
+
+const bin = fileURLToPath(new URL('../../bin/lamina.js', import.meta.url))
+
+/** Why containers cannot be tested here; false when they can. */
+export function unable(): string | false {
+  if (process.geteuid?.() !== 0) return 'needs root'
+  try {
+    accessSync('/dev/fuse', constants.R_OK | constants.W_OK)
+  } catch {
+    return 'no /dev/fuse'
+  }
+  return false
+}
+
+export class Lamina {
+  readonly scratch = mkdtempSync(join(tmpdir(), 'runtime-'))
+  readonly root = join(this.scratch, 'root')
+  readonly run = join(this.scratch, 'run')
+  readonly env = { ...process.env, LAMINA_ROOT: this.root, LAMINA_RUN: this.run }
+
+  constructor() {
+    mkdirSync(this.root)
+    mkdirSync(this.run)
+  }
+
+  /** Runs a command to its end. */
+  do(args: readonly string[], input?: string): Result {
+    const r = spawnSync(process.execPath, [bin, ...args], {
+      env: this.env,
+      encoding: 'utf8',
+      timeout: 90_000,
+      killSignal: 'SIGKILL',
+      maxBuffer: 64 << 20,
+      ...(input === undefined ? { stdio: ['ignore', 'pipe', 'pipe'] } : { input }),
+    })
+    return { code: r.status ?? 128 + 9, stdout: r.stdout, stderr: r.stderr }
+  }
+
+  /** The output of a command that must succeed. */
+  out(...args: string[]): string {
+    const r = this.do(args)
+    if (r.code !== 0) throw new Error(`lamina ${args.join(' ')}: exit ${r.code}: ${r.stderr}`)
+    return r.stdout.trim()
+  }
+
+  start(args: readonly string[]): ChildProcess {
+    return spawn(process.execPath, [bin, ...args], { env: this.env, stdio: ['pipe', 'pipe', 'pipe'] })
+  }
+
+  /** Ends every container and removes the scratch. */
+  close(): void {
+    for (const id of this.do(['ps', '-aq']).stdout.split('\n').filter(Boolean)) this.do(['rm', '-f', id])
+    rmSync(this.scratch, { recursive: true, force: true })
+  }
+}
+
+/** Waits until `holds`, at most `seconds`. */
+export async function until(holds: () => boolean, seconds = 10): Promise<boolean> {
+  const end = Date.now() + seconds * 1000
+  while (Date.now() < end) {
+    if (holds()) return true
+    await new Promise(resolve => setTimeout(resolve, 25))
+  }
+  return holds()
+}
