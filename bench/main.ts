@@ -35,7 +35,7 @@ const scratch = mkdtempSync(join(options.dir ?? tmpdir(), 'lamina-bench-'))
 chmodSync(scratch, 0o755)
 process.env['LAMINA_RUN'] = join(scratch, 'run')
 const sizes = options.quick === true ? quickSizes : fullSizes
-const repeat = Number(options.repeat ?? (options.quick === true ? 3 : 5))
+const repeat = Number(options.repeat ?? (options.quick === true ? 1 : 5))
 const only = options.only?.split(',')
 const chosen = groups.filter(
   group => only === undefined || only.includes(group.name) || group.rows.some(row => only.includes(row.id)),

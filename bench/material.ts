@@ -82,10 +82,14 @@ function copyRoot(layers: readonly string[], entries: number): void {
   for (const origin of origins) if (existsSync(origin)) take(origin)
   layers.forEach((layer, i) => {
     const list = (lists[i] ?? []).join('\0')
-    execFileSync('sh', ['-c', `tar -C / --null --no-recursion --hard-dereference -T - -cf - | tar -xpf - -C "$0"`, layer], {
-      input: list,
-      stdio: ['pipe', 'ignore', 'ignore'],
-    })
+    execFileSync(
+      'sh',
+      ['-c', `tar -C / --null --no-recursion --hard-dereference -T - -cf - | tar -xpf - -C "$0"`, layer],
+      {
+        input: list,
+        stdio: ['pipe', 'ignore', 'ignore'],
+      },
+    )
   })
 }
 

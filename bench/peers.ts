@@ -55,7 +55,8 @@ const plain: Peer = {
   name: 'plain',
   missing: asRoot,
   async mount({ lowers, upper, point }) {
-    for (const lower of lowers.toReversed()) run('cp', '-a', '--reflink=auto', '--remove-destination', `${lower}/.`, upper)
+    for (const lower of lowers.toReversed())
+      run('cp', '-a', '--reflink=auto', '--remove-destination', `${lower}/.`, upper)
     run('mount', '--bind', upper, point)
     return { pid: undefined, requests: () => undefined, unmount: () => unmountKernel(point) }
   },
@@ -78,11 +79,11 @@ const fuseOverlayfs: Peer = {
   missing: () => asRoot() ?? (has('fuse-overlayfs') ? undefined : 'fuse-overlayfs is not installed'),
   async mount({ lowers, upper, work, point }) {
     const data = `lowerdir=${lowers.join(':')},upperdir=${upper},workdir=${work}`
+    const device = statSync(point).dev
     const child = spawn('fuse-overlayfs', ['-f', '-o', data, point], { stdio: ['ignore', 'ignore', 'inherit'] })
     const exited = once(child, 'exit')
-    const device = statSync(point).dev
     for (let i = 0; statSync(point).dev === device; i++) {
-      if (i === 500) throw new Error('fuse-overlayfs did not mount')
+      if (i === 2000) throw new Error('fuse-overlayfs did not mount')
       await sleep(5)
     }
     return {
