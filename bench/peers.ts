@@ -2,7 +2,7 @@
  * Owns what is measured side by side: each peer mounts the same stack of directories its own way.
  * Lowers are topmost first here, as in every mount option of that name.
  */
-import { execFileSync, spawn } from 'node:child_process'
+import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, readFileSync, statSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -97,10 +97,17 @@ const fuseOverlayfs: Peer = {
   },
 }
 
+/** Why the transport of `spec` cannot be had. */
+function missingTransport({ transport }: Partial<MountSpec>): string | undefined {
+  if (transport !== 'fuse-native') return undefined
+  const probe = spawnSync(process.execPath, ['-e', "require('fuse-native')"])
+  return probe.status === 0 ? undefined : 'fuse-native does not load (libfuse2)'
+}
+
 function lamina(name: string, spec: Partial<MountSpec>): Peer {
   return {
     name,
-    missing: () => asRoot() ?? (existsSync('/dev/fuse') ? undefined : 'no /dev/fuse'),
+    missing: () => asRoot() ?? (existsSync('/dev/fuse') ? undefined : 'no /dev/fuse') ?? missingTransport(spec),
     async mount({ lowers, upper, work, point }) {
       const runRoot = `${process.env['LAMINA_RUN']}`
       const directories = lowers.map(path => ({ kind: 'directory', path }) as const)
@@ -124,6 +131,7 @@ export const peers: readonly Peer[] = [
   fuseOverlayfs,
   lamina('lamina', {}),
   lamina('lamina-cached', { passthrough: false }),
+  lamina('lamina-fuse-native', { transport: 'fuse-native' }),
 ]
 
 /** What runs unless `--peers` says otherwise. */

@@ -35,6 +35,14 @@ export function statArray(st: Stat): Uint32Array {
 
 const NO_WORDS = Array.from({ length: 8 }, () => 0)
 
+/** What readdir tells of an entry (a DT type), as a struct stat with the rest 0. */
+export function direntArray(ino: number, type: number): Uint32Array {
+  const words = new Uint32Array(18)
+  words[0] = type << 12
+  words[7] = ino
+  return words
+}
+
 /** The binding's statvfs has 32-bit numbers: larger counts are given in larger blocks. */
 export function statfsObject(st: StatFs): Record<string, number> {
   let unit = 1

@@ -46,6 +46,7 @@ declare module 'fuse-native' {
     _op_getattr(signal: Signal, path: string): void
     _op_fgetattr(signal: Signal, path: string, fd: number): void
     _op_utimens(signal: Signal, path: string, atimeLow: number, atimeHigh: number): void
+    _op_readdir(signal: Signal, path: string): void
     _op_getxattr(signal: Signal, path: string, name: string, into: Buffer, position: number): void
     _op_listxattr(signal: Signal, path: string, into: Buffer): void
   }

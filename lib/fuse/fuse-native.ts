@@ -34,7 +34,7 @@ import {
   type OpenResult,
   type SetAttr,
 } from '../union/filesystem.js'
-import { statArray, statfsObject } from './fuse-native-format.js'
+import { direntArray, statArray, statfsObject } from './fuse-native-format.js'
 
 /** Why this transport is not to be had here; the message names what to install. */
 export class NativeUnavailable extends Error {
@@ -95,6 +95,13 @@ export async function mountNative(mount: NativeMount): Promise<void> {
 
     override _op_utimens(signal: Signal, path: string, atimeLow: number, atimeHigh: number): void {
       paths.reply(signal, () => setTimes(paths, path, this.#request, atimeHigh * 0x100000000 + atimeLow))
+    }
+
+    override _op_readdir(signal: Signal, path: string): void {
+      const names: string[] = []
+      const stats: Uint32Array[] = []
+      const call = (): number => paths.list(path, names, stats)
+      paths.reply(signal, call, () => [names, stats])
     }
 
     override _op_getxattr(signal: Signal, path: string, name: string, into: Buffer): void {
@@ -305,16 +312,19 @@ class Paths {
     return 0
   }
 
-  /** All names in a directory that are UTF-8. */
-  list(path: string, names: string[]): number {
+  /** All names in a directory that are UTF-8, and beside them what a dirent tells of each. */
+  list(path: string, names: string[], stats: Uint32Array[]): number {
     const node = this.node(path)
     if (node < 0) return node
+    names.length = stats.length = 0
     const sink: DirSink = {
       plus: false,
-      name: name => {
+      name: (name, ino, type) => {
         const text = textOf(name)
-        if (bytesOf(text) === name) names.push(text)
-        else this.#log(`readdir ${path}: a name that is not UTF-8 is left out: ${JSON.stringify(text)}`)
+        if (bytesOf(text) === name) {
+          names.push(text)
+          stats.push(direntArray(ino, type))
+        } else this.#log(`readdir ${path}: a name that is not UTF-8 is left out: ${JSON.stringify(text)}`)
         return true
       },
       entry: () => false,
@@ -358,14 +368,7 @@ function operations(paths: Paths): Operations {
     getxattr: overridden,
     listxattr: overridden,
 
-    readdir: (path, done) => {
-      const names: string[] = []
-      paths.reply(
-        done,
-        () => ((names.length = 0), paths.list(path, names)),
-        () => [names],
-      )
-    },
+    readdir: overridden,
     readlink: (path, done) => {
       let target = ''
       const call = (): number => {

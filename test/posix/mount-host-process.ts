@@ -1,12 +1,19 @@
-/** The process behind MountHost: serves each mount by a thread, does one order after the other. */
+/**
+ * The process behind MountHost: serves each mount by a thread (by a process where the transport needs one of its own),
+ * does one order after the other.
+ */
 import { createReadStream, openSync, writeSync } from 'node:fs'
 import { createInterface } from 'node:readline'
+import { launchServer } from '../../lib/mount/launch.js'
 import { MountServer } from '../../lib/mount/server.js'
+import { unmountPath } from '../../lib/mount/unmount.js'
+import { runRoot } from '../../lib/roots.js'
 import type { MountAnswer, MountOrder } from './mount-host.js'
 
 const [orders = '', answers = ''] = process.argv.slice(2)
 const out = openSync(answers, 'r+')
 const servers = new Map<string, MountServer>()
+const apart = new Set<string>()
 let log: string[] = []
 
 for await (const line of createInterface({ input: createReadStream(orders) })) {
@@ -25,6 +32,16 @@ for await (const line of createInterface({ input: createReadStream(orders) })) {
 async function carryOut(order: MountOrder): Promise<Omit<MountAnswer, 'log'>> {
   if (order.op === 'end') {
     for (const server of servers.values()) server.unmount(true)
+    for (const mountpoint of apart) await unmountPath(runRoot(), mountpoint, { lazy: true })
+    return {}
+  }
+  if (order.op === 'mount' && order.spec.transport === 'fuse-native') {
+    await launchServer({ ...order, runRoot: runRoot() })
+    apart.add(order.mountpoint)
+    return { passthrough: false }
+  }
+  if (order.op === 'unmount' && apart.delete(order.mountpoint)) {
+    await unmountPath(runRoot(), order.mountpoint)
     return {}
   }
   if (order.op === 'mount') {

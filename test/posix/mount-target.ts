@@ -1,4 +1,4 @@
-/** Owns the FUSE mount as a target, by the direct transport: what users get. */
+/** Owns the FUSE mount as a target, by either transport. */
 import { mkdtempSync } from 'node:fs'
 import { join } from 'node:path'
 import { AT } from '../../lib/sys/constants.js'
@@ -10,12 +10,13 @@ import { removeTree, type Encoding } from './population.js'
 import { differencesOf } from './scratch.js'
 import type { Layers, Target, Tree } from './target.js'
 
-export interface MountTargetOptions extends Pick<MountSpec, 'passthrough' | 'writeback' | 'volatile'> {
+export interface MountTargetOptions extends Pick<MountSpec, 'passthrough' | 'writeback' | 'volatile' | 'transport'> {
   readonly encoding?: Encoding
+  readonly differences?: Target['differences']
 }
 
 export function mountTarget(scratch: string, name: string, options: MountTargetOptions = {}): Target {
-  const { encoding, ...spec } = options
+  const { encoding, differences = {}, ...spec } = options
   const base = mkdtempSync(join(scratch, 'mount-'))
   const host = new MountHost(base)
   let count = 0
@@ -26,6 +27,7 @@ export function mountTarget(scratch: string, name: string, options: MountTargetO
     differences: {
       ...differencesOf(scratch),
       'collapse-range': 'the kernel passes no COLLAPSE_RANGE and INSERT_RANGE to a FUSE filesystem',
+      ...differences,
     },
     make(layers: Layers): Tree {
       const files = layeredFiles(join(base, String(count++)), layers, encoding)

@@ -70,7 +70,7 @@ async function group(
     const tree = target.make(compose(run.map(r => r.layers)))
     try {
       for (const [i, { case: c }] of run.entries()) {
-        const reason = c.difference === undefined ? undefined : target.differences[c.difference]
+        const reason = target.differences[c.title] ?? target.differences[c.difference ?? '']
         if (reason !== undefined) {
           t.comment(`skip: ${c.title}: ${reason}`)
           continue

@@ -31,7 +31,7 @@ export interface Target {
   readonly kernel: boolean
   /** Has lowers and an upper (the host directory has not). */
   readonly layered: boolean
-  /** What is left out here, by the id of a difference, with the reason to print. */
+  /** What is left out here, by the id of a difference or by a case's title, with the reason to print. */
   readonly differences: Readonly<Record<string, string>>
   make(layers: Layers): Tree
   /** Frees what the target itself holds. */

@@ -1,0 +1,19 @@
+/** The suite on the fuse-native transport, its known gaps left out by name. */
+import t from 'tap'
+import { mountTarget } from './mount-target.js'
+import { nativeGaps } from './native-gaps.js'
+import { missingForMounts, missingForTrees, scratchDirectory } from './scratch.js'
+import { suite } from './suite.js'
+
+const missing = missingForTrees() ?? missingForMounts()
+if (missing !== undefined) t.plan(0, missing)
+else {
+  t.setTimeout(900_000)
+  const scratch = scratchDirectory(t)
+  const target = mountTarget(scratch, 'fuse-native', { transport: 'fuse-native', differences: nativeGaps })
+  try {
+    await suite(t, target)
+  } finally {
+    target.close()
+  }
+}
