@@ -21,6 +21,7 @@ const packages = {
   'real root filesystems': ['mmdebstrap'],
   'containers: networks, users, runtimes': ['iproute2', 'nftables', 'uidmap', 'crun'],
   'real programs on the mount': ['git', 'rsync', 'sqlite3', 'gcc', 'libc6-dev', 'curl', 'procps'],
+  'the explorer in a browser': ['chromium'],
   'shells, for completion': ['zsh', 'fish'],
 }
 

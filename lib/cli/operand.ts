@@ -12,7 +12,7 @@ import type { DiffID } from '../digest.js'
 import type { StoredImage } from '../image/images.js'
 import type { Store } from '../image/store.js'
 import type { Layer } from '../layer/layer.js'
-import type { Container } from '../runtime/containers.js'
+import type { Container, Containers } from '../runtime/containers.js'
 import { bytesOf } from '../bytes.js'
 
 export class OperandError extends Error {
@@ -114,7 +114,7 @@ export class Operands {
     return { kind: 'directory', name, path: absolute, layers: [await this.#openDirectory(absolute)], base: [] }
   }
 
-  async #containers(): Promise<import('../runtime/containers.js').Containers> {
+  async #containers(): Promise<Containers> {
     const { Containers } = await import('../runtime/containers.js')
     return new Containers(this.#root, this.#runRoot)
   }

@@ -90,14 +90,14 @@ function App({ sets }: { sets: Loaded[] }) {
     if (e.key === 'Escape') {
       setHelp(false)
       if (typing) {
-        setQuery('')
+        if (e.target === field.current) setQuery('')
         document.querySelector<HTMLElement>('.tree')?.focus()
       }
       return
     }
     if (e.ctrlKey || e.metaKey || e.altKey) return
     if (typing) {
-      if (e.key === 'ArrowDown' || e.key === 'Enter') {
+      if (e.target === field.current && (e.key === 'ArrowDown' || e.key === 'Enter')) {
         document.querySelector<HTMLElement>('.tree')?.focus()
         if (rows.length > 0) setSelected(firstMatch())
         e.preventDefault()
