@@ -35,6 +35,8 @@ export type BuildEvent =
       readonly type: 'done'
       readonly step: number
       readonly cached: boolean
+      /** It only says something about the image: there was nothing to run or to find in the cache. */
+      readonly metadata: boolean
       /** Bytes of the layer; undefined: no layer. */
       readonly size: number | undefined
       readonly layer: string | undefined

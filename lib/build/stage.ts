@@ -85,7 +85,8 @@ export async function buildStage(session: Session, planned: PlannedStage): Promi
       session.teller.tell({
         type: 'done',
         step,
-        cached: outcome.cached ?? outcome.layer === undefined,
+        cached: outcome.cached === true,
+        metadata: outcome.cached === undefined,
         size: outcome.layer?.size,
         layer: outcome.layer?.diffID,
       })

@@ -29,40 +29,6 @@ export function readSteps(state: string, config: Digest): readonly StepRecord[] 
   }
 }
 
-/** One line of `lamina history`, oldest first. */
-export interface HistoryLine {
-  readonly step: number
-  readonly createdBy: string
-  readonly line: number | undefined
-  readonly layer: string | undefined
-  readonly size: number | undefined
-  readonly created: string | undefined
-  readonly author: string | undefined
-  readonly comment: string | undefined
-}
-
-/** The history of any image; sizes and lines where they are known. */
-export function historyOf(
-  image: ImageConfig,
-  steps: readonly StepRecord[] | undefined,
-  sizeOf: (layer: string) => number | undefined,
-): HistoryLine[] {
-  let layer = 0
-  return (image.history ?? []).map((entry, i) => {
-    const id = entry.empty_layer ? undefined : image.rootfs.diff_ids[layer++]
-    return {
-      step: i + 1,
-      createdBy: entry.created_by ?? '',
-      line: steps?.[i]?.line,
-      layer: id,
-      size: id === undefined ? 0 : sizeOf(id),
-      created: entry.created,
-      author: entry.author,
-      comment: entry.comment,
-    }
-  })
-}
-
 /**
  * The image config as it was after `step` (1 is the oldest line of the history). Where the steps are not known (an image
  * that was pulled), layers and history are cut and the configuration stays the final one. Throws BuildError STAGE.

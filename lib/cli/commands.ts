@@ -66,6 +66,14 @@ export const groups: Readonly<Record<string, Readonly<Record<string, Verb>>>> = 
       load: () => import('./commands/which-layer.js'),
     },
   },
+  Build: {
+    build: { describe: 'Build an image from a Dockerfile', load: () => import('./commands/build.js') },
+    lint: { describe: 'Check a Dockerfile for likely mistakes', load: () => import('./commands/lint.js') },
+    rollback: {
+      describe: 'Make an image name mean the state after an earlier step',
+      load: () => import('./commands/rollback.js'),
+    },
+  },
   Images: {
     images: { describe: 'List images', load: () => import('./commands/images.js') },
     pull: { describe: 'Fetch an image from a registry', load: () => import('./commands/pull.js') },

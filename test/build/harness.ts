@@ -132,7 +132,7 @@ function ranOf(events: readonly BuildEvent[]): string[] {
   const ran: string[] = []
   for (const event of events) {
     if (event.type === 'start') texts.set(event.step, event.text)
-    if (event.type === 'done' && !event.cached) ran.push(texts.get(event.step) ?? '')
+    if (event.type === 'done' && !event.cached && !event.metadata) ran.push(texts.get(event.step) ?? '')
   }
   return ran
 }

@@ -1,4 +1,5 @@
 /** `lamina history`: how an image came to be, newest step first. */
+import { join } from 'node:path'
 import { defineCommand, jsonOption, quietOption } from '../command.js'
 import { ago, size } from '../human.js'
 import { printJson, printTable } from '../print.js'
@@ -14,7 +15,15 @@ export const command = defineCommand({
       import('../../image/history.js'),
     ])
     const store = Store.open(root)
-    const steps = imageHistory(store, resolveImage(store, args.image))
+    const { readSteps } = await import('../../build/steps.js')
+    const image = resolveImage(store, args.image)
+    const history = imageHistory(store, image)
+    // Steps count from the oldest: the number is what IMAGE@STEP and rollback take.
+    const built = readSteps(join(root, 'build'), image.id)
+    const steps = history.map((entry, i) => {
+      const step = history.length - i
+      return { ...entry, step, line: built?.[step - 1]?.line }
+    })
     if (args.json === true) return printJson(stdout, steps)
     const id = (text: string | undefined): string =>
       text === undefined ? '<missing>' : args.noTrunc === true ? text : text.slice(7, 19)
@@ -29,6 +38,9 @@ export const command = defineCommand({
       { heading: 'CREATED BY', cell: s => cut(s.createdBy.replace(/\s+/g, ' ')) },
       { heading: 'SIZE', cell: s => size(s.size) },
       { heading: 'COMMENT', cell: s => s.comment },
+      { heading: 'STEP', cell: s => String(s.step) },
+      { heading: 'LINE', cell: s => (s.line === undefined ? '' : String(s.line)) },
+      { heading: 'LAYER', cell: s => (s.layer === undefined ? '' : id(s.layer)) },
     ])
   },
 })

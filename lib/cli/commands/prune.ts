@@ -4,9 +4,9 @@ import { size } from '../human.js'
 
 export const command = defineCommand({
   command: 'prune',
-  describe: 'Remove images without a name, and everything nothing refers to',
+  describe: 'Remove images without a name, the build cache, and everything nothing refers to',
   builder: {
-    all: { alias: 'a', type: 'boolean', describe: 'Every image that no container uses' },
+    all: { alias: 'a', type: 'boolean', describe: 'Every image that no container uses, and cache mounts of builds' },
     force: { alias: 'f', type: 'boolean', describe: 'Do not ask' },
   },
   async handler(args, { root, stdin, stdout, stderr }) {
@@ -25,7 +25,11 @@ export const command = defineCommand({
       import('../../image/store.js'),
       import('../../image/gc.js'),
     ])
-    const removed = await pruneImages(Store.open(root), { all: args.all === true })
+    const { pruneBuildCache } = await import('../../build/prune.js')
+    const store = Store.open(root)
+    const steps = await pruneBuildCache(store, args.all === true)
+    if (steps > 0) stdout.write(`Forgotten: ${steps} steps of builds\n`)
+    const removed = await pruneImages(store, { all: args.all === true })
     for (const name of removed.untagged) stdout.write(`Untagged: ${name}\n`)
     for (const id of removed.deleted) stdout.write(`Deleted: ${id}\n`)
     stdout.write(`Total reclaimed space: ${size(removed.freed.bytes)}\n`)
