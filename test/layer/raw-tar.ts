@@ -20,7 +20,7 @@ export interface RawEntry {
 
 export function header(e: RawEntry): Buffer {
   const h = Buffer.alloc(512)
-  const size = e.size ?? Buffer.byteLength(e.data ?? '')
+  const size = e.size ?? (e.data ?? '').length
   h.write(e.name.slice(0, 100), 0, 'latin1')
   h.write((e.mode ?? 0o644).toString(8).padStart(7, '0'), 100, 'latin1')
   h.write((e.uid ?? 0).toString(8).padStart(7, '0'), 108, 'latin1')
