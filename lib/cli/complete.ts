@@ -5,14 +5,14 @@
  */
 import type { Options } from 'yargs'
 import type { Command, OptionTable } from './command.js'
-import { verbs } from './commands.js'
+import { aliases, verbs } from './commands.js'
 import { globalOptions } from './help.js'
 import { positionalSpecs } from './parse.js'
 
 export const FILES = ':files'
 
-/** Names for a positional or option value called `kind` (image, container, …); undefined: not such a kind. */
-export type Names = (kind: string) => Promise<readonly string[] | undefined>
+/** Names for what `verb` calls `argument` (names.ts); undefined: files go here. */
+export type Names = (verb: string, argument: string) => Promise<readonly string[] | undefined>
 
 /** Candidates for the last of `words` (what stands after `lamina`, the last one perhaps empty). */
 export async function candidates(words: readonly string[], names: Names): Promise<string[]> {
@@ -29,7 +29,8 @@ function findVerb(before: readonly string[]): { name: string; rest: string[] } |
   if (plain < 0) return undefined
   const [first = '', second = ''] = before.slice(plain)
   if (verbs.has(`${first} ${second}`)) return { name: `${first} ${second}`, rest: before.slice(plain + 2) }
-  if (verbs.has(first)) return { name: first, rest: before.slice(plain + 1) }
+  const name = aliases.get(first) ?? first
+  if (verbs.has(name)) return { name, rest: before.slice(plain + 1) }
   return undefined
 }
 
@@ -51,17 +52,18 @@ async function afterVerb(name: string, rest: readonly string[], current: string,
   const command = await (verbs.get(name) as NonNullable<ReturnType<typeof verbs.get>>).load().then(m => m.command)
   const table = { ...globalOptions, ...command.builder }
   const walked = walk(command, table, rest)
-  if (walked.pending !== undefined) return values(walked.pending, '', names)
+  const ask = (argument: string) => names(name, argument)
+  if (walked.pending !== undefined) return values(walked.pending, '', ask)
   if (!walked.ended && current.startsWith('-')) {
     const equals = current.indexOf('=')
     const option = equals < 0 ? undefined : lookup(table, current.slice(0, equals))
     if (option === undefined) return optionLines(table)
-    return values(option, current.slice(0, equals + 1), names)
+    return values(option, current.slice(0, equals + 1), ask)
   }
   const specs = positionalSpecs(command.command)
   const spec = specs[walked.positionals] ?? specs.filter(s => s.rest).at(-1)
   if (spec === undefined) return walked.ended ? [] : optionLines(table)
-  return (await names(spec.name)) === undefined ? [FILES] : [...((await names(spec.name)) ?? [])]
+  return /^[./~]/.test(current) ? [FILES] : [...((await ask(spec.name)) ?? [FILES])]
 }
 
 /** Goes over the words already there: how many positionals, whether options have ended, whether one waits for its value. */
@@ -83,10 +85,14 @@ function walk(command: Command, table: OptionTable, rest: readonly string[]) {
   return { positionals, ended, pending }
 }
 
-async function values([name, spec]: [string, Options], prefix: string, names: Names): Promise<string[]> {
+async function values(
+  [name, spec]: [string, Options],
+  prefix: string,
+  ask: (argument: string) => Promise<readonly string[] | undefined>,
+): Promise<string[]> {
   if (spec.choices !== undefined) return spec.choices.map(choice => `${prefix}${choice}`)
   if (spec.type === 'boolean') return [`${prefix}true`, `${prefix}false`]
-  const known = await names(name)
+  const known = await ask(name)
   if (known !== undefined) return known.map(n => `${prefix}${n}`)
   return [FILES]
 }

@@ -35,8 +35,8 @@ interface State {
 
 async function dispatch(argv: readonly string[], streams: Streams, state: State): Promise<number> {
   if (argv[0] === '__complete') {
-    const { candidates } = await import('./complete.js')
-    const lines = await candidates(argv.slice(1), async () => undefined)
+    const [{ candidates }, { namesFor }] = await Promise.all([import('./complete.js'), import('./names.js')])
+    const lines = await candidates(argv.slice(1), (verb, name) => namesFor(verb, name, storeRoot(), runRoot()))
     streams.stdout.write(lines.map(line => `${line}\n`).join(''))
     return ExitCode.Ok
   }

@@ -23,7 +23,8 @@ t.test('verbs, options, values and files are offered where they belong', async t
 })
 
 t.test('names are offered by the kind of the positional', async t => {
-  const names = async (kind: string) => (kind === 'shell' ? ['bash', 'fish'] : undefined)
+  const names = async (verb: string, argument: string) =>
+    verb === 'completion' && argument === 'shell' ? ['bash', 'fish'] : undefined
   t.strictSame(await candidates(['completion', 'b'], names), ['bash'])
 })
 
