@@ -1,29 +1,28 @@
 /** Owns `lamina layers --json`: the whole account of an image, with every path of every layer. */
-import { analyse, duplicates, type PathEvent } from '../diff/analysis.js'
+import { analyse, duplicates, type PathEvent, storeAccount } from '../diff/analysis.js'
+import { isRegular } from '../diff/change.js'
 import type { StoredImage } from '../image/images.js'
 import type { Layer } from '../layer/layer.js'
-import { nameJson, timeText, typeName } from './describe-change.js'
+import { attributesJson, nameJson, typeName } from './describe-change.js'
 
 /** `base`: layers base first, `instructions` alike. Throws FsError. */
 export function layersJson(image: StoredImage, base: readonly Layer[], instructions: readonly string[]): unknown {
   const files: unknown[][] = base.map(() => [])
-  const each = ({ layer, kind, implied, path, node, from }: PathEvent): void => {
+  const each = ({ layer, kind, implied, path, node, from, attributes }: PathEvent): void => {
+    const unit = node.unit ?? node
+    const digest = attributes !== undefined && isRegular(attributes) ? base[unit.layer]?.digest?.(unit.at) : undefined
     files[layer]?.push({
       kind,
       ...nameJson('path', path),
-      type: typeName(node.mode),
-      mode: (node.mode & 0o7777).toString(8).padStart(4, '0'),
-      uid: node.uid,
-      gid: node.gid,
-      size: node.children === undefined ? node.size : 0,
-      mtime: timeText(node.mtime, node.mtimeNs),
-      ...(node.unit?.digest === undefined ? {} : { sha256: node.unit.digest }),
+      ...(attributes === undefined ? { type: typeName(node.mode) } : attributesJson(attributes)),
+      ...(digest === undefined ? {} : { sha256: digest }),
       ...(kind === 'added' ? {} : { from }),
       ...(implied ? { implied } : {}),
     })
   }
   const analysis = analyse(base, each)
-  const { totalBytes, wastedBytes, userBytes, efficiency, objects } = analysis
+  const { totalBytes, wastedBytes, userBytes, efficiency } = analysis
+  const objects = storeAccount(analysis, base)
   return {
     image: image.names[0] ?? image.id,
     id: image.id,
@@ -49,7 +48,7 @@ export function layersJson(image: StoredImage, base: readonly Layer[], instructi
       by,
       how,
     })),
-    duplicates: duplicates(analysis).map(({ digest, bytes, copies, paths }) => ({
+    duplicates: duplicates(analysis, base).map(({ digest, bytes, copies, paths }) => ({
       sha256: digest,
       bytes,
       copies,

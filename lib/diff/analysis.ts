@@ -8,7 +8,7 @@
  * - Added, changed and removed count paths that are no directories, by comparing the tree below with the tree above:
  *   in both and stored again by the layer = changed.
  * - Whiteouts that hide nothing (dangling) are counted, and nothing else happens.
- * - The **store** keeps equal data once (objects by digest): `objects` says what that saves and what is wasted even so.
+ * - The **store** keeps equal data once (objects by digest): `storeAccount` says what that saves, and what is wasted even so.
  * Layers are given **base first** here, as images list them.
  * Invariant: total bytes = visible bytes + wasted bytes, over all layers.
  */
@@ -16,19 +16,21 @@ import { FsError } from '../errno.js'
 import { isWhiteout, type Layer, type LayerNode } from '../layer/layer.js'
 import { S } from '../sys/constants.js'
 import { Stat } from '../sys/stat.js'
-import { childPath } from './change.js'
+import { type Attributes, attributesOf, childPath } from './change.js'
 import { isImplicit, outerLink } from './marks.js'
 
-/** One file's data, stored once in one layer. */
+/** One file's data, stored once in one layer, under several names. */
 export interface Unit {
   readonly layer: number
-  readonly bytes: number
-  readonly digest: string | undefined
+  readonly at: LayerNode
   /** How many names of it are visible now; 0 at the end: wasted. */
   visible: number
 }
 
-/** One object of the finished (or so far finished) image. Directories have `children`. */
+/**
+ * One object of the finished (or so far finished) image. Directories have `children`. Kept small: an image has 150,000.
+ * A regular file with data and without `unit` is a unit of its own.
+ */
 export interface TreeNode {
   readonly name: string
   readonly parent: TreeNode | undefined
@@ -36,12 +38,9 @@ export interface TreeNode {
   /** The layer (base = 0) that gives its attributes. */
   layer: number
   mode: number
-  uid: number
-  gid: number
   size: number
-  mtime: number
-  mtimeNs: number
-  rdev: number
+  /** The layer's own node, for its digest. */
+  at: LayerNode
   unit: Unit | undefined
 }
 
@@ -55,7 +54,8 @@ export interface Waste {
   readonly layer: number
   readonly by: number
   readonly how: HiddenBy
-  readonly digest: string | undefined
+  /** The layer's own node. */
+  readonly at: LayerNode
 }
 
 /** What happened to one path in one layer, for those who want the whole list. Directories too. */
@@ -70,6 +70,8 @@ export interface PathEvent {
   readonly node: TreeNode
   /** The layer that had it before, for `changed` and `removed`. */
   readonly from: number
+  /** Attributes after the layer; undefined for `removed`. */
+  readonly attributes: Attributes | undefined
   /** The layer's own node, for `added` and `changed`; valid during the call. -1 for `removed`. */
   readonly at: LayerNode
 }
@@ -102,8 +104,6 @@ export interface Analysis {
   readonly userBytes: number
   /** Visible bytes / total bytes; 1 for an image of no bytes. */
   readonly efficiency: number
-  /** Equal data kept once; undefined unless every layer knows its digests. */
-  readonly objects: { readonly bytes: number; readonly wastedBytes: number } | undefined
 }
 
 /** Analyses layers, **base first**. `each` gets every path of every layer. Throws FsError when a layer cannot be read. */
@@ -132,7 +132,8 @@ class Accountant {
   readonly #layers: readonly Layer[]
   readonly #each: ((event: PathEvent) => void) | undefined
   readonly #accounts: LayerAccount[] = []
-  readonly #units: Unit[] = []
+  /** Attributes of directories, to tell whether a layer changed them. */
+  readonly #directories = new Map<TreeNode, Attributes>()
   readonly #waste: Waste[] = []
   #root: TreeNode | undefined
   #index = 0
@@ -145,7 +146,8 @@ class Accountant {
 
   run(): Analysis {
     for (const [index, layer] of this.#layers.entries()) this.#layer(index, layer)
-    for (const unit of this.#units) if (unit.visible > 0) this.#account(unit.layer).visibleBytes += unit.bytes
+    for (const account of this.#accounts) account.visibleBytes = account.bytes
+    for (const { layer, bytes } of this.#waste) this.#account(layer).visibleBytes -= bytes
     const totalBytes = sum(this.#accounts, a => a.bytes)
     const wastedBytes = sum(this.#waste, w => w.bytes)
     const compare = (a: Waste, b: Waste): number =>
@@ -158,26 +160,11 @@ class Accountant {
       wastedBytes,
       userBytes: sum(this.#accounts.slice(1), a => a.bytes),
       efficiency: totalBytes === 0 ? 1 : (totalBytes - wastedBytes) / totalBytes,
-      objects: this.#objects(),
     }
   }
 
   #account(layer: number): LayerAccount {
     return this.#accounts[layer] as LayerAccount
-  }
-
-  #objects(): Analysis['objects'] {
-    const objects = new Map<string, { bytes: number; visible: boolean }>()
-    for (const { digest, bytes, visible } of this.#units) {
-      if (digest === undefined) return undefined
-      const object = objects.get(digest)
-      if (object === undefined) objects.set(digest, { bytes, visible: visible > 0 })
-      else object.visible ||= visible > 0
-    }
-    return {
-      bytes: sum(objects.values(), o => o.bytes),
-      wastedBytes: sum(objects.values(), o => (o.visible ? 0 : o.bytes)),
-    }
   }
 
   #layer(index: number, layer: Layer): void {
@@ -198,9 +185,10 @@ class Accountant {
     const r = layer.stat(layer.root, st)
     if (r < 0) throw new FsError(r, 'stat', '/')
     if (this.#root === undefined) {
-      this.#root = this.#node('', undefined)
+      this.#root = this.#node('', undefined, layer.root)
       this.#root.children = new Map()
-      this.#tell('added', '/', this.#root, index, layer.root)
+      this.#directories.set(this.#root, attributesOf(st, layer.fsid))
+      if (this.#each !== undefined) this.#tell('added', '/', this.#root, index, layer.root)
     } else this.#restate(layer, layer.root, this.#root, '/')
     const tasks: Task[] = [{ node: layer.root, dir: this.#root, path: '/', opaque: layer.isOpaque(layer.root) }]
     for (let task = tasks.pop(); task !== undefined; task = tasks.pop()) {
@@ -260,19 +248,20 @@ class Accountant {
     if ((st.mode & S.IFMT) === S.IFDIR) {
       let kept = old
       if (old?.children === undefined) {
-        kept = this.#node(name, dir)
+        kept = this.#node(name, dir, node)
         kept.children = new Map()
+        this.#directories.set(kept, attributesOf(st, layer.fsid))
         if (old !== undefined) this.#hide(old, 'overwritten', true)
-        this.#tell('added', childPath(path, name), kept, this.#index, node)
-      } else this.#restate(layer, node, old, childPath(path, name))
+        if (this.#each !== undefined) this.#tell('added', childPath(path, name), kept, this.#index, node)
+      } else this.#restate(layer, node, old, path)
       const child = kept as TreeNode
       dir.children?.set(name, child)
       const isOpaque = layer.isOpaque(node)
       if (isOpaque) account.opaques++
       return { node, dir: child, path: childPath(path, name), opaque: opaque || isOpaque }
     }
-    const fresh = this.#node(name, dir)
-    fresh.unit = this.#outerLink(layer, node, fresh) ?? this.#unit(layer, node)
+    const fresh = this.#node(name, dir, node)
+    if ((st.mode & S.IFMT) === S.IFREG) this.#store(layer, node, fresh)
     account.files++
     dir.children?.set(name, fresh)
     const changed = old !== undefined && old.children === undefined
@@ -280,76 +269,72 @@ class Accountant {
     else account.added++
     if (changed) this.#lose(old, 'overwritten')
     else if (old !== undefined) this.#hide(old, 'overwritten', true)
-    this.#tell(changed ? 'changed' : 'added', childPath(path, name), fresh, changed ? old.layer : this.#index, node)
+    if (this.#each !== undefined) {
+      this.#tell(changed ? 'changed' : 'added', childPath(path, name), fresh, changed ? old.layer : this.#index, node)
+    }
     return undefined
   }
 
-  /** A hard link to a file of a layer below: it shows that file, and stores nothing. */
-  #outerLink(layer: Layer, node: LayerNode, fresh: TreeNode): Unit | undefined {
+  /** Counts a regular file's data, unless another name in this layer has counted it, or a layer below stores it. */
+  #store(layer: Layer, node: LayerNode, fresh: TreeNode): void {
     const target = outerLink(layer, node, st)
-    if (target === undefined) return undefined
-    let at = this.#root
-    for (const name of target.split('/')) if (name !== '') at = at?.children?.get(name)
-    if (at === undefined) return undefined
-    const { mode, uid, gid, size, mtime, mtimeNs, rdev } = at
-    Object.assign(fresh, { mode, uid, gid, size, mtime, mtimeNs, rdev })
-    if (at.unit !== undefined) at.unit.visible++
-    return at.unit
-  }
-
-  #unit(layer: Layer, node: LayerNode): Unit | undefined {
-    if ((st.mode & S.IFMT) !== S.IFREG || st.size === 0) return undefined
-    let unit = st.nlink > 1 ? this.#links.get(st.ino) : undefined
-    if (unit === undefined) {
-      unit = { layer: this.#index, bytes: st.size, digest: layer.digest?.(node), visible: 0 }
-      if (st.nlink > 1) this.#links.set(st.ino, unit)
-      this.#units.push(unit)
-      this.#account(this.#index).bytes += unit.bytes
+    if (target !== undefined) {
+      let at = this.#root
+      for (const name of target.split('/')) if (name !== '') at = at?.children?.get(name)
+      if (at === undefined || at.children !== undefined) return
+      fresh.mode = at.mode
+      fresh.size = at.size
+      if (hasData(at)) {
+        fresh.unit = at.unit ??= { layer: at.layer, at: at.at, visible: 1 }
+        fresh.unit.visible++
+      }
+      return
     }
-    unit.visible++
-    return unit
+    if (st.size === 0) return
+    if (st.nlink > 1) {
+      const unit = this.#links.get(st.ino)
+      if (unit !== undefined) {
+        unit.visible++
+        fresh.unit = unit
+        return
+      }
+      fresh.unit = { layer: this.#index, at: node, visible: 1 }
+      this.#links.set(st.ino, fresh.unit)
+    }
+    this.#account(this.#index).bytes += st.size
   }
 
-  #node(name: string, parent: TreeNode | undefined): TreeNode {
+  #node(name: string, parent: TreeNode | undefined, at: LayerNode): TreeNode {
     return {
       name,
       parent,
       children: undefined,
       layer: this.#index,
       mode: st.mode,
-      uid: st.uid,
-      gid: st.gid,
       size: st.size,
-      mtime: st.mtime,
-      mtimeNs: st.mtimeNs,
-      rdev: st.rdev,
+      at,
       unit: undefined,
     }
   }
 
   #tell(kind: PathEvent['kind'], path: string, node: TreeNode, from: number, at: LayerNode, implied = false): void {
-    this.#each?.({ layer: this.#index, kind, implied, path, node, from, at })
+    const layer = this.#index
+    const attributes = kind === 'removed' ? undefined : attributesOf(st, this.#layers[layer]?.fsid ?? 0)
+    this.#each?.({ layer, kind, implied, path, node, from, at, attributes })
   }
 
   /** A directory that was there already takes the layer's attributes, unless the layer only passes through it. */
-  #restate(layer: Layer, node: LayerNode, dir: TreeNode, path: string): void {
-    if (
-      dir.mode === st.mode &&
-      dir.uid === st.uid &&
-      dir.gid === st.gid &&
-      dir.mtime === st.mtime &&
-      dir.mtimeNs === st.mtimeNs
-    )
-      return
+  #restate(layer: Layer, node: LayerNode, dir: TreeNode, parent: string): void {
+    const old = this.#directories.get(dir) as Attributes
+    const { mode, uid, gid, mtime, mtimeNs } = old
+    if (mode === st.mode && uid === st.uid && gid === st.gid && mtime === st.mtime && mtimeNs === st.mtimeNs) return
     if (isImplicit(layer, node)) return
     const from = dir.layer
     dir.mode = st.mode
-    dir.uid = st.uid
-    dir.gid = st.gid
-    dir.mtime = st.mtime
-    dir.mtimeNs = st.mtimeNs
     dir.layer = this.#index
-    this.#tell('changed', path, dir, from, node)
+    dir.at = node
+    this.#directories.set(dir, attributesOf(st, layer.fsid))
+    if (this.#each !== undefined) this.#tell('changed', childPath(parent, dir.name), dir, from, node)
   }
 
   /** Everything at and below `top` is gone. `implied`: no mark of the layer names `top` itself. */
@@ -367,24 +352,70 @@ class Accountant {
   }
 
   #lose(node: TreeNode, how: HiddenBy): void {
-    const unit = node.unit
-    if (unit === undefined || --unit.visible > 0) return
-    this.#account(this.#index).hiddenBytes += unit.bytes
-    this.#waste.push({
-      path: pathOf(node),
-      bytes: unit.bytes,
-      layer: unit.layer,
-      by: this.#index,
-      how,
-      digest: unit.digest,
-    })
+    if (!hasData(node)) return
+    const { unit, size: bytes } = node
+    if (unit !== undefined && --unit.visible > 0) return
+    this.#account(this.#index).hiddenBytes += bytes
+    const { layer, at } = unit ?? node
+    this.#waste.push({ path: pathOf(node), bytes, layer, by: this.#index, how, at })
   }
+}
+
+/** A regular file that takes room. */
+function hasData(node: TreeNode): boolean {
+  return node.size > 0 && (node.mode & S.IFMT) === S.IFREG
 }
 
 function sum<T>(items: Iterable<T>, of: (item: T) => number): number {
   let total = 0
   for (const item of items) total += of(item)
   return total
+}
+
+/** Visible files with data: each unit with all paths that show it. */
+function visibleUnits(analysis: Analysis): Map<Unit | TreeNode, { path: string; node: TreeNode }[]> {
+  const units = new Map<Unit | TreeNode, { path: string; node: TreeNode }[]>()
+  const stack = analysis.root === undefined ? [] : [{ node: analysis.root, path: '/' }]
+  for (let top = stack.pop(); top !== undefined; top = stack.pop()) {
+    for (const node of top.node.children?.values() ?? []) {
+      const path = childPath(top.path, node.name)
+      if (node.children !== undefined) stack.push({ node, path })
+      else if (hasData(node)) {
+        const key = node.unit ?? node
+        const names = node.unit === undefined ? undefined : units.get(key)
+        if (names === undefined) units.set(key, [{ path, node }])
+        else names.push({ path, node })
+      }
+    }
+  }
+  return units
+}
+
+/**
+ * What the image takes in a store that keeps equal data once, and how much of that nothing shows. `layers` are those of
+ * the analysis. Undefined when one of them knows no digests.
+ */
+export function storeAccount(
+  analysis: Analysis,
+  layers: readonly Layer[],
+): { readonly bytes: number; readonly wastedBytes: number } | undefined {
+  const seen = new Set<string>()
+  let bytes = 0
+  let wastedBytes = 0
+  for (const [{ layer, at }, names] of visibleUnits(analysis)) {
+    const digest = layers[layer]?.digest?.(at)
+    if (digest === undefined) return undefined
+    if (!seen.has(digest)) bytes += names[0]?.node.size ?? 0
+    seen.add(digest)
+  }
+  for (const { layer, at, bytes: wasted } of analysis.waste) {
+    const digest = layers[layer]?.digest?.(at)
+    if (digest === undefined) return undefined
+    if (seen.has(digest)) continue
+    seen.add(digest)
+    wastedBytes += wasted
+  }
+  return { bytes: bytes + wastedBytes, wastedBytes }
 }
 
 /** Files of the finished image with equal data stored more than once. */
@@ -397,33 +428,28 @@ export interface Duplicate {
 }
 
 /**
- * Visible files with equal data in more than one unit, largest saving first. Layers that know no digests are asked
- * through `digestOf` (only for files whose size occurs twice).
+ * Visible files with equal data in more than one unit, largest saving first. `layers` are those of the analysis; where
+ * one knows no digests, `digestOf` is asked. Only files whose size occurs twice are looked at.
  */
-export function duplicates(analysis: Analysis, digestOf?: (path: string, node: TreeNode) => string): Duplicate[] {
-  const bySize = new Map<number, Map<Unit, { path: string; node: TreeNode }[]>>()
-  const stack = analysis.root === undefined ? [] : [{ node: analysis.root, path: '/' }]
-  for (let top = stack.pop(); top !== undefined; top = stack.pop()) {
-    for (const node of top.node.children?.values() ?? []) {
-      const path = childPath(top.path, node.name)
-      if (node.children !== undefined) stack.push({ node, path })
-      else if (node.unit !== undefined) {
-        let units = bySize.get(node.unit.bytes)
-        if (units === undefined)
-          bySize.set(node.unit.bytes, (units = new Map<Unit, { path: string; node: TreeNode }[]>()))
-        const names = units.get(node.unit)
-        if (names === undefined) units.set(node.unit, [{ path, node }])
-        else names.push({ path, node })
-      }
-    }
+export function duplicates(
+  analysis: Analysis,
+  layers: readonly Layer[],
+  digestOf?: (path: string, node: TreeNode) => string,
+): Duplicate[] {
+  const bySize = new Map<number, [Unit | TreeNode, { path: string; node: TreeNode }[]][]>()
+  for (const unit of visibleUnits(analysis)) {
+    const size = unit[1][0]?.node.size ?? 0
+    const same = bySize.get(size)
+    if (same === undefined) bySize.set(size, [unit])
+    else same.push(unit)
   }
   const found: Duplicate[] = []
   for (const [bytes, units] of bySize) {
-    if (units.size < 2) continue
+    if (units.length < 2) continue
     const byDigest = new Map<string, string[][]>()
-    for (const [unit, names] of units) {
+    for (const [{ layer, at }, names] of units) {
       const [first] = names
-      const digest = unit.digest ?? (first && digestOf?.(first.path, first.node))
+      const digest = layers[layer]?.digest?.(at) ?? (first && digestOf?.(first.path, first.node))
       if (digest === undefined) continue
       const paths = names.map(n => n.path)
       const group = byDigest.get(digest)

@@ -1,5 +1,5 @@
 import t, { type Test } from 'tap'
-import { analyse, duplicates, type PathEvent } from '../../lib/diff/analysis.js'
+import { analyse, duplicates, type PathEvent, storeAccount } from '../../lib/diff/analysis.js'
 import { dir, file, gone, type Item, link, MemoryLayer } from './memory-layer.js'
 import { Gardener } from './random-tree.js'
 
@@ -176,11 +176,14 @@ t.test('each wasted byte is counted once', async t => {
   })
 
   t.test('a change of mode alone stores the data again: the layer wastes it, the store does not', async t => {
-    const a = analyse(layersOf(dir({ a: file('12345') }), dir({ a: file('12345', { mode: 0o104755 }) })))
+    const layers = layersOf(dir({ a: file('12345') }), dir({ a: file('12345', { mode: 0o104755 }) }))
+    const a = analyse(layers)
     t.equal(a.totalBytes, 10)
     t.equal(a.wastedBytes, 5)
     t.equal(a.efficiency, 0.5)
-    t.same(a.objects, { bytes: 5, wastedBytes: 0 })
+    t.same(storeAccount(a, layers), { bytes: 5, wastedBytes: 0 })
+    const lost = layersOf(dir({ a: file('12345'), b: file('12') }), dir({ b: gone() }))
+    t.same(storeAccount(analyse(lost), lost), { bytes: 7, wastedBytes: 2 })
   })
 
   t.test('an empty image is as efficient as can be', async t => {
@@ -191,14 +194,17 @@ t.test('each wasted byte is counted once', async t => {
 
 t.test('duplicates: equal data under several paths, hard links being one copy', async t => {
   const f = file('same')
-  const a = analyse(
-    layersOf(dir({ a: f, b: f, c: file('same'), d: file('else') }), dir({ x: dir({ e: file('same') }) })),
-  )
-  t.match(duplicates(a), [{ bytes: 4, copies: 3, paths: ['/a', '/b', '/c', '/x/e'] }])
-  t.same(duplicates(analyse(layersOf(dir({ a: f, b: f })))), [])
-  const plain = analyse([new MemoryLayer(dir({ a: file('one'), b: file('two'), c: file('one'), d: file('four') }))])
+  const layers = layersOf(dir({ a: f, b: f, c: file('same'), d: file('else') }), dir({ x: dir({ e: file('same') }) }))
+  t.match(duplicates(analyse(layers), layers), [{ bytes: 4, copies: 3, paths: ['/a', '/b', '/c', '/x/e'] }])
+  const linked = layersOf(dir({ a: f, b: f }))
+  t.same(duplicates(analyse(linked), linked), [])
+  const plain = [new MemoryLayer(dir({ a: file('one'), b: file('two'), c: file('one'), d: file('four') }))]
   const asked: string[] = []
-  const digestOf = (path: string): string => (asked.push(path), path === '/b' ? '2' : '1')
-  t.match(duplicates(plain, digestOf), [{ paths: ['/a', '/c'], copies: 2 }])
+  const digestOf = (path: string): string => {
+    asked.push(path)
+    return path === '/b' ? '2' : '1'
+  }
+  t.match(duplicates(analyse(plain), plain, digestOf), [{ paths: ['/a', '/c'], copies: 2 }])
   t.same(asked.sort(), ['/a', '/b', '/c'], 'only sizes that occur twice are read')
+  t.equal(storeAccount(analyse(plain), plain), undefined)
 })

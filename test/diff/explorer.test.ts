@@ -83,12 +83,12 @@ async function open(t: Test, browser: Browser, url: string, colorScheme: 'light'
   return page
 }
 
-/** Texts of the rows in sight. */
-const rows = (page: Page): Promise<string[]> =>
-  page.$$eval('.row', all => {
-    const found = all.map(r => ({ y: r.getBoundingClientRect().y, text: r.querySelector('.label')?.textContent ?? '' }))
-    return found.sort((a, b) => a.y - b.y).map(r => r.text)
-  })
+/** Texts of the rows in sight, from the top. */
+const ROWS = `[...document.querySelectorAll('.row')]
+  .map(r => ({ y: r.getBoundingClientRect().y, text: r.querySelector('.label').textContent }))
+  .sort((a, b) => a.y - b.y)
+  .map(r => r.text)`
+const rows = (page: Page): Promise<string[]> => page.evaluate(ROWS)
 const settle = (page: Page): Promise<unknown> =>
   page.evaluate('new Promise(r => requestAnimationFrame(() => setTimeout(r, 30)))')
 const press = async (page: Page, ...keys: string[]): Promise<void> => {

@@ -18,14 +18,19 @@ export const command = defineCommand({
   epilogue:
     'Bytes are file data as layers store it, hard links once. Wasted: stored by a layer and hidden in the finished image, counted once each. Efficiency: the visible share.',
   async handler(args, { root, runRoot, stdout }) {
-    const [{ Operands, instructionsOf }, { analyse, duplicates }, { printJson, printTable }, { size }, { textOf }] =
-      await Promise.all([
-        import('../operand.js'),
-        import('../../diff/analysis.js'),
-        import('../print.js'),
-        import('../human.js'),
-        import('../../bytes.js'),
-      ])
+    const [
+      { Operands, instructionsOf },
+      { analyse, duplicates, storeAccount },
+      { printJson, printTable },
+      { size },
+      { textOf },
+    ] = await Promise.all([
+      import('../operand.js'),
+      import('../../diff/analysis.js'),
+      import('../print.js'),
+      import('../human.js'),
+      import('../../bytes.js'),
+    ])
     const operands = new Operands(root, runRoot)
     try {
       const { image, layers } = await operands.image(args.image)
@@ -47,7 +52,7 @@ export const command = defineCommand({
           { heading: 'PATH', cell: w => textOf(w.path) },
         ])
       } else if (args.duplicates === true) {
-        const rows = duplicates(analysis)
+        const rows = duplicates(analysis, base)
         printTable(stdout, rows, [
           { heading: 'SIZE', cell: d => size(d.bytes), right: true },
           { heading: 'COPIES', cell: d => String(d.copies), right: true },
@@ -74,7 +79,9 @@ export const command = defineCommand({
           { heading: 'INSTRUCTION', cell: r => short((instructions[r.i] ?? '').replace(/\s+/g, ' '), width) },
         ])
       }
-      const { totalBytes, wastedBytes, efficiency, objects } = analysis
+      const { totalBytes, wastedBytes, efficiency } = analysis
+      // Every digest is asked for: not worth its time in the plain table.
+      const objects = args.wasted === true || args.duplicates === true ? storeAccount(analysis, base) : undefined
       const stored =
         objects === undefined ? '' : `; in the store ${size(objects.bytes)}, ${size(objects.wastedBytes)} wasted`
       stdout.write(

@@ -106,6 +106,12 @@ class Builder {
     node.rows.push(row)
   }
 
+  /** The path is gone: the attributes stay those it had. */
+  remove(path: string, layer: number): void {
+    const last = this.node(path).rows.at(-1)
+    if (last !== undefined) this.put(path, layer, EVENT.REMOVED, 0, last)
+  }
+
   /** Marks everything that is there below `path` (not itself) as removed by `layer`. */
   removeBelow(path: string, layer: number): void {
     const stack = [...this.node(path).children.values()]
@@ -194,15 +200,15 @@ export function imageDataset(
   const builder = new Builder(show)
   const single = layers.map(layer => new MergedTree([layer]))
   const analysis = analyse(layers, event => {
-    const { layer, kind, path, node } = event
-    if (kind === 'removed') {
-      builder.put(path, layer, EVENT.REMOVED, 0, node)
+    const { layer, kind, path, node, attributes } = event
+    if (attributes === undefined) {
+      builder.remove(path, layer)
       return
     }
     const target = (node.mode & S.IFMT) === S.IFLNK ? layers[layer]?.readlink(event.at) : ''
     const text = typeof target === 'string' ? target : ''
-    if (kind === 'added') builder.put(path, layer, EVENT.ADDED, 0, node, text)
-    else builder.put(path, layer, EVENT.CHANGED, aspectsIn(single, path, event.from, layer), node, text)
+    if (kind === 'added') builder.put(path, layer, EVENT.ADDED, 0, attributes, text)
+    else builder.put(path, layer, EVENT.CHANGED, aspectsIn(single, path, event.from, layer), attributes, text)
   })
   for (const w of analysis.waste) builder.hide(w.path, w.layer, w.by)
   const about = analysis.layers.map((account, i): DatasetLayer => {
