@@ -325,7 +325,7 @@ export class Handlers {
     this.#answerOpen(OUT_HEADER, from.node, flags)
     // What the kernel has cached would outlive the changes that a mapping of this file makes; nor does it look at the
     // mode again after having had the set-id bits cleared by an open that truncates.
-    if (kill || this.#files.attrTimeout(from.node, 1) === 0) this.#notifier.invalidateAttributes(from.node)
+    if (kill || this.#files.becameMappable) this.#notifier.invalidateAttributes(from.node)
     return Size.openOut
   }
 

@@ -16,7 +16,7 @@ import { BACKING_CLOSE, BACKING_OPEN, FOpen } from './protocol.js'
 interface OpenNode {
   mode: OpenMode
   opens: number
-  /** Passthrough opens that may write: their mappings change mtime without telling anybody. */
+  /** Passthrough opens whose writable mappings would change mtime without telling anybody: mmap(2) wants O_RDWR for one. */
   writers: number
   backing: number
 }
@@ -71,11 +71,12 @@ export class OpenFiles {
     }
     open.opens++
     this.backingId = 0
+    this.becameMappable = false
     switch (open.mode) {
       case OpenMode.Passthrough:
         this.backingId = open.backing
-        if ((flags & O.ACCMODE) !== O.RDONLY) {
-          open.writers++
+        if ((flags & O.ACCMODE) === O.RDWR) {
+          this.becameMappable = ++open.writers === 1
           this.#writers++
         }
         return FOpen.PASSTHROUGH | FOpen.NOFLUSH
@@ -86,13 +87,16 @@ export class OpenFiles {
         return FOpen.NOFLUSH | (result.keepCache ? FOpen.KEEP_CACHE : 0)
     }
   }
+  /** After `open`: the backing id to send, 0 without passthrough. */
   backingId = 0
+  /** After `open`: from now on the kernel's cached attributes of the inode may be wrong. */
+  becameMappable = false
 
   /** Counts a release; `flags` are those of the open (release_in.flags). */
   release(node: NodeId, flags: number): void {
     const open = this.#nodes.get(node)
     if (open === undefined) return
-    if (open.mode === OpenMode.Passthrough && (flags & O.ACCMODE) !== O.RDONLY) {
+    if (open.mode === OpenMode.Passthrough && (flags & O.ACCMODE) === O.RDWR) {
       open.writers--
       this.#writers--
     }

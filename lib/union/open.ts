@@ -48,7 +48,6 @@ export function open(tree: Tree, node: Node, flags: number, kill: boolean, out: 
     }
   }
   opened(tree, node, fd, flags, lower, out)
-  if (node.extra !== null && node.extra.writers > 0) tree.host.invalidateAttributes(node.id)
   return 0
 }
 
@@ -65,7 +64,7 @@ function opened(tree: Tree, node: Node, fd: number, flags: number, lower: boolea
   extra.opens++
   if (!passthrough) extra.cached++
   else if (lower) extra.lowerPassthrough++
-  else if ((flags & O.ACCMODE) !== O.RDONLY) extra.writers++
+  else if ((flags & O.ACCMODE) === O.RDWR) extra.writers++
   out.handle = tree.handles.add(new Handle(node, fd, flags, lower, mode))
   out.mode = mode
   out.backingFd = passthrough ? fd : -1
@@ -163,7 +162,7 @@ export function release(tree: Tree, id: number): void {
   extra.opens--
   if (handle.mode !== OpenMode.Passthrough) extra.cached--
   else if (handle.lower) extra.lowerPassthrough--
-  else if ((handle.flags & O.ACCMODE) !== O.RDONLY) extra.writers--
+  else if ((handle.flags & O.ACCMODE) === O.RDWR) extra.writers--
   if (extra.opens === 0 && extra.idle) node.extra = null
   if (node.lookups <= 0) tree.collect(node)
 }
