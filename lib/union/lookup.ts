@@ -86,9 +86,10 @@ function foundUpperFile(tree: Tree, parent: Node, fd: number, name: string, type
     }
   }
   const indexed = st.nlink > 1 && type !== S.IFDIR
-  if (indexed) {
+  // A file that had several names may be down to this one.
+  if (indexed || tree.linked.size > 0) {
     const same = tree.linked.get(ino)
-    if (same !== undefined && same.upper !== Presence.None) {
+    if (same !== undefined && same.upper !== Presence.None && same.type === type) {
       tree.addName(same, parent, name)
       const r = statNode(tree, same, st)
       return r < 0 ? r : same
