@@ -42,6 +42,18 @@ export const groups: Readonly<Record<string, Readonly<Record<string, Verb>>>> = 
       describe: 'Show all that is known of containers or images',
       load: () => import('./commands/inspect.js'),
     },
+    stats: { describe: 'Show what running containers use', load: () => import('./commands/stats.js') },
+    events: { describe: 'Show what happens to containers', load: () => import('./commands/events.js') },
+  },
+  'Networks and volumes': {
+    'network create': { describe: 'Make a network', load: () => import('./commands/network-create.js') },
+    'network ls': { describe: 'List networks', load: () => import('./commands/network-ls.js') },
+    'network rm': { describe: 'Remove networks', load: () => import('./commands/network-rm.js') },
+    'network inspect': { describe: 'Show all of networks', load: () => import('./commands/network-inspect.js') },
+    'volume create': { describe: 'Make a volume', load: () => import('./commands/volume-create.js') },
+    'volume ls': { describe: 'List volumes', load: () => import('./commands/volume-ls.js') },
+    'volume rm': { describe: 'Remove volumes', load: () => import('./commands/volume-rm.js') },
+    'volume inspect': { describe: 'Show all of volumes', load: () => import('./commands/volume-inspect.js') },
   },
   Inspect: {
     diff: {

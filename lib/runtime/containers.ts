@@ -134,6 +134,14 @@ export class Containers {
     rmSync(container.runDirectory, { recursive: true, force: true })
     const { removeTree } = await import('./remove-tree.js')
     removeTree(container.directory)
+    if (container.config.root.kind === 'image') {
+      const [{ Store }, { unpin }, { pinName }] = await Promise.all([
+        import('../image/store.js'),
+        import('../image/pin.js'),
+        import('./create.js'),
+      ])
+      unpin(Store.at(this.root), pinName(container.id))
+    }
   }
 
   /**

@@ -3,19 +3,39 @@ import { statSync } from 'node:fs'
 import type { ContainerConfig } from './config.js'
 import type { Container, Containers } from './containers.js'
 import { RuntimeError } from './error.js'
+import { emit } from './events.js'
 import { checkName, newName } from './names.js'
 
 /**
  * Writes `config` as a new container. An empty name gets a made-up one. Throws NAME_TAKEN, INVALID,
  * MOUNT_SOURCE_MISSING; then nothing was made.
  */
-export function createContainer(containers: Containers, config: ContainerConfig): Promise<Container> {
+export async function createContainer(containers: Containers, config: ContainerConfig): Promise<Container> {
   check(config)
-  return containers.lock(() => {
+  const container = await containers.lock(() => {
     const names = containers.names()
     const name = config.name === '' ? newName(n => names.has(n)) : checkName('container', config.name)
     return containers.add({ ...config, name })
   })
+  const { root } = config
+  if (root.kind === 'image') {
+    // The image's layers stay as long as the container does.
+    const [{ Store }, { resolveImage }, { pinImage }] = await Promise.all([
+      import('../image/store.js'),
+      import('../image/images.js'),
+      import('../image/pin.js'),
+    ])
+    const store = Store.at(containers.root)
+    const owner = `container ${container.config.name}`
+    await pinImage(store, resolveImage(store, root.id), owner, { pid: null, name: pinName(config.id) })
+  }
+  emit(containers.root, container, 'create')
+  return container
+}
+
+/** The name of the pin that keeps a container's image. */
+export function pinName(id: string): string {
+  return `container-${id}`
 }
 
 function check(config: ContainerConfig): void {

@@ -1,5 +1,6 @@
 /** Owns removing a container, running ones only by force. */
 import type { Container, Containers } from './containers.js'
+import { emit } from './events.js'
 import { RuntimeError } from './error.js'
 
 export interface RemoveOptions {
@@ -22,6 +23,7 @@ export async function removeContainer(
     await stopContainer(containers, container, 9, 0)
   }
   await containers.lock(() => containers.remove(container))
+  emit(containers.root, container, 'destroy')
   if (options.volumes !== true) return
   const { removeVolume } = await import('./volumes.js')
   for (const m of container.config.mounts)

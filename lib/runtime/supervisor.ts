@@ -51,6 +51,7 @@ export class Supervisor {
   readonly #listeners = new Set<Listener>()
   #running: Running | undefined
   #writer: LogWriter | undefined
+  #health: { stop(): void } | undefined
 
   constructor(containers: Containers, container: Container, options: SupervisorOptions) {
     this.#containers = containers
@@ -143,6 +144,10 @@ export class Supervisor {
         network: await network.attached(launched.pid),
       })
       if (config.oomScoreAdj !== 0) writeFileSync(`/proc/${launched.pid}/oom_score_adj`, String(config.oomScoreAdj))
+      if (config.health !== undefined) {
+        const { watchHealth } = await import('./health.js')
+        this.#health = watchHealth(this.#container, config.health, health => this.#update({ health }))
+      }
     } catch (error) {
       for (const step of undo.toReversed()) await step()
       const { code, message } = error as RuntimeError
@@ -216,6 +221,8 @@ export class Supervisor {
     if (running === undefined) return this.state.exitCode
     const { launched, stdio, cgroup } = running
     const exit = await running.exit
+    this.#health?.stop()
+    this.#health = undefined
     const oomKilled = cgroup.oomKills() > 0 && exit.signal === 9
     // With a pid namespace of the host's or of another container, children may live on.
     cgroup.kill()

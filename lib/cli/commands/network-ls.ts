@@ -1,0 +1,25 @@
+/** `lamina network ls`. */
+import { defineCommand, jsonOption, quietOption } from '../command.js'
+
+export const command = defineCommand({
+  command: 'network ls',
+  describe: 'List networks',
+  builder: { ...jsonOption, ...quietOption },
+  async handler(args, { root, stdout }) {
+    const [{ findNetwork, listNetworks, lockNetworks, readLeases }, { printJson, printTable }] = await Promise.all([
+      import('../../runtime/network/networks.js'),
+      import('../print.js'),
+    ])
+    await lockNetworks(root, () => findNetwork(root, 'bridge'))
+    const list = listNetworks(root).map(n => ({ ...n, containers: Object.keys(readLeases(root, n.name)).length }))
+    if (args.json === true) return printJson(stdout, list)
+    if (args.quiet === true) return void stdout.write(list.map(n => `${n.name}\n`).join(''))
+    printTable(stdout, list, [
+      { heading: 'NAME', cell: n => n.name },
+      { heading: 'SUBNET', cell: n => `${n.subnet}/${n.prefix}` },
+      { heading: 'GATEWAY', cell: n => n.gateway },
+      { heading: 'INTERNAL', cell: n => String(n.internal) },
+      { heading: 'CONTAINERS', cell: n => String(n.containers), right: true },
+    ])
+  },
+})
