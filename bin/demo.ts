@@ -8,7 +8,7 @@ import { accessSync, constants, existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { fingerprint, type Fingerprint } from './demo/fingerprint.js'
+import { fingerprint, type Fingerprint } from '../lib/cli/fingerprint.js'
 
 const color = process.stdout.isTTY && process.env['NO_COLOR'] === undefined
 const paint = (code: string, text: string): string => (color ? `\u001b[${code}m${text}\u001b[0m` : text)
@@ -56,7 +56,7 @@ function demo(): number {
     if (!run('run', '--rootfs', '/', '--name', NAME, '--network', 'none', '--', 'sh', '-c', program)) return 1
 
     step('What the layer holds now')
-    console.log(paint('2', `$ lamina diff ${NAME}`))
+    console.log(paint('2', `$ lamina diff --renames ${NAME}`))
     if (!diff()) return 1
 
     step('Fingerprint of the host after')
@@ -102,14 +102,14 @@ function run(...argv: readonly string[]): boolean {
 
 /** The list, cut where it gets long. */
 function diff(): boolean {
-  const { status, stdout, stderr } = spawnSync(process.execPath, [lamina, 'diff', NAME], {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [lamina, 'diff', '--renames', NAME], {
     encoding: 'utf8',
     maxBuffer: 1 << 28,
   })
   process.stderr.write(stderr)
   if (status !== 0) return false
   const lines = stdout.trimEnd().split('\n')
-  const hues: Record<string, string> = { A: '32', C: '33', D: '31' }
+  const hues: Record<string, string> = { A: '32', C: '33', D: '31', R: '35' }
   const most = 24
   for (const line of lines.slice(0, most)) console.log(`  ${paint(hues[line[0] ?? ''] ?? '0', line)}`)
   if (lines.length > most) console.log(`  … and ${lines.length - most} more`)

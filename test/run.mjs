@@ -77,6 +77,8 @@ async function runFile(file, number) {
     LAMINA_ROOT: join(own, 'store'),
     LAMINA_RUN: join(own, 'run'),
     TAP: '1',
+    // tap ends a file after 30 s unless it is told otherwise; the limit that counts is ours.
+    TAP_TIMEOUT: String(limitSeconds(file)),
     NO_COLOR: '1',
   }
   const started = performance.now()

@@ -5,7 +5,7 @@
  * thread (state, result) and a counter that tells there is something to collect, with an eventfd to end a poll.
  * Invariant: a slot's state changes IDLE -> BUSY here only, BUSY -> DONE and IDLE -> GONE in the thread only.
  */
-import { Worker } from 'node:worker_threads'
+import type { Worker } from 'node:worker_threads'
 import { runJob, type JobSpec } from '../sys/job.js'
 import type { Job } from '../union/filesystem.js'
 import { Slot, type JobWorkerData, type Wake } from './wake.js'
@@ -79,6 +79,8 @@ export class Jobs {
   #create(slot: number): Thread {
     Atomics.store(this.#slots, slot, Slot.BUSY)
     const workerData: JobWorkerData = { wake: this.#wake, slots: this.#slots, slot }
+    // Loaded when the first job comes: node:worker_threads costs a server's start some milliseconds.
+    const { Worker } = process.getBuiltinModule('node:worker_threads')
     const worker = new Worker(new URL('./job-worker.cjs', import.meta.url), {
       workerData,
       resourceLimits: { maxOldGenerationSizeMb: 16, maxYoungGenerationSizeMb: 2 },

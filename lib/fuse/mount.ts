@@ -4,7 +4,7 @@
  * Formats: the option string of fs/fuse (`fd=,rootmode=,user_id=,group_id=,default_permissions,allow_other`).
  * Invariant: a mount that cannot be handed to a session does not stay. The fds returned are non-blocking.
  */
-import { spawnSync } from 'node:child_process'
+import type { SpawnSyncOptions, SpawnSyncReturns } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { textOf } from '../bytes.js'
 import { E, FsError, check } from '../errno.js'
@@ -29,6 +29,12 @@ const SUBTYPE = 'lamina'
 
 function openDevice(): number {
   return check(open('/dev/fuse', O.RDWR | O.NONBLOCK), 'open', '/dev/fuse')
+}
+
+/** Runs fusermount3. node:child_process costs a server's start 10 ms, and most never need it: loaded when it is. */
+function runHelper(args: readonly string[], options: SpawnSyncOptions): SpawnSyncReturns<Buffer> {
+  const { spawnSync } = process.getBuiltinModule('node:child_process')
+  return spawnSync('fusermount3', args, { ...options, encoding: 'buffer' })
 }
 
 /** Mounts on the directory `mountpoint` (a byte string) by mount(2). Returns the fd to serve. Throws FsError. */
@@ -96,7 +102,7 @@ export function mountByHelper(mountpoint: string, options: MountOptions): number
     ...(options.allowOther ? ['allow_other'] : []),
   ]
   try {
-    const helper = spawnSync('fusermount3', ['-o', flags.join(','), '--', textOf(mountpoint)], {
+    const helper = runHelper(['-o', flags.join(','), '--', textOf(mountpoint)], {
       stdio: ['ignore', 'ignore', 'pipe', theirs],
       env: { ...process.env, _FUSE_COMMFD: '3' },
     })
@@ -130,7 +136,7 @@ export class HelperError extends FsError {
 export function unmount(mountpoint: string, lazy = false, force = false): number {
   const r = umount(mountpoint, UMOUNT_NOFOLLOW | (lazy ? MNT.DETACH : 0) | (force ? MNT.FORCE : 0))
   if (r !== -E.EPERM) return r
-  const helper = spawnSync('fusermount3', ['-u', ...(lazy ? ['-z'] : []), '--', textOf(mountpoint)], {
+  const helper = runHelper(['-u', ...(lazy ? ['-z'] : []), '--', textOf(mountpoint)], {
     stdio: 'ignore',
   })
   return helper.status === 0 ? 0 : r

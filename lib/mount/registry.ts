@@ -4,7 +4,6 @@
  * what a killed server leaves is told apart by its process (pid and start time) and by asking the mount itself.
  * Invariant: a file is whole or absent (written aside, then renamed).
  */
-import { randomBytes } from 'node:crypto'
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { statfs } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -39,7 +38,9 @@ function directory(runRoot: string): string {
 
 /** Names the files of a new mount; makes their directory. */
 export function reserve(runRoot: string): { id: string; record: string; log: string; stats: string } {
-  const id = randomBytes(6).toString('hex')
+  const id = Math.floor(Math.random() * 2 ** 48)
+    .toString(16)
+    .padStart(12, '0')
   const dir = directory(runRoot)
   mkdirSync(dir, { recursive: true, mode: 0o755 })
   return { id, record: join(dir, `${id}.json`), log: join(dir, `${id}.log`), stats: join(dir, `${id}.stats`) }

@@ -58,7 +58,12 @@ export function resolvConf(
  * Writes the files for a container into its directory and returns which to bind. A container on a plain directory
  * keeps the directory's own files where nothing was asked that they would not say.
  */
-export function writeEtcFiles(directory: string, config: ContainerConfig, address: string | undefined): string[] {
+export function writeEtcFiles(
+  directory: string,
+  config: ContainerConfig,
+  address: string | undefined,
+  others = '',
+): string[] {
   const plain = config.root.kind === 'directory'
   const onHost = config.network === 'host'
   const own = typeof config.network === 'object' && 'network' in config.network
@@ -77,7 +82,7 @@ export function writeEtcFiles(directory: string, config: ContainerConfig, addres
   if (!plain || own || config.extraHosts.length > 0) {
     const extra = config.extraHosts.map(e => e.split(':')).map(([n = '', ...a]) => `${a.join(':')}\t${n}\n`)
     if (onHost) put('hosts', `${hostFile('/etc/hosts')}${extra.join('')}`)
-    else put('hosts', hostsFile(config.hostname, config.domainname, address, config.extraHosts))
+    else put('hosts', hostsFile(config.hostname, config.domainname, address, config.extraHosts) + others)
   }
   if (!plain) put('hostname', `${config.hostname}\n`)
   const asked = config.dns.length + config.dnsSearch.length + config.dnsOptions.length > 0

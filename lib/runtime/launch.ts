@@ -130,9 +130,9 @@ class Plan {
     const { destination: at, how, options } = m
     if (m.file) this.#makeFile(at)
     else this.makeDirectories(at)
+    const flags = MOVE_MOUNT.F_EMPTY_PATH | MOVE_MOUNT.T_EMPTY_PATH
     const target = this.#open(at, O.PATH)
     if (how.do === 'attach') {
-      const flags = MOVE_MOUNT.F_EMPTY_PATH | MOVE_MOUNT.T_EMPTY_PATH
       const move = this.do(`mount ${at}`, CALL.move_mount, [how.fd, '', -1, '', flags])
       this.birth.pass(target, move, 2)
     } else {

@@ -59,7 +59,7 @@ export async function resolve(
       if (m.copyUp === true && !existsSync(m.source)) mkdirSync(m.source, { recursive: true })
       sources.set(m, m.source)
     }
-  const etc = writeEtcFiles(directory, config, network.state?.address)
+  const etc = writeEtcFiles(directory, config, network.state?.address, await othersOn(containers.root, network))
   return buildSpec(config, {
     identity,
     binds: [
@@ -76,4 +76,14 @@ export async function resolve(
 async function initBind(containers: Containers): Promise<{ source: string; destination: string; readOnly: boolean }> {
   const { initProgram } = await import('./init.js')
   return { source: initProgram(containers.runRoot), destination: '/dev/init', readOnly: true }
+}
+
+/** Lines for the hosts file: who else is on the network now. Later ones are told by the bridge. */
+async function othersOn(root: string, { state }: ConnectedNetwork): Promise<string> {
+  if (state === undefined) return ''
+  const [{ readLeases }, { othersOf }] = await Promise.all([
+    import('./network/networks.js'),
+    import('./network/bridge.js'),
+  ])
+  return othersOf(readLeases(root, state.name), state.address)
 }

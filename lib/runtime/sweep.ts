@@ -18,6 +18,10 @@ export async function sweep(containers: Containers, container: Container): Promi
       await cgroup.remove()
     }
   }
+  if (state.network !== undefined) {
+    const { releaseNetwork } = await import('./network/bridge.js')
+    await releaseNetwork(containers.root, id, state.network)
+  }
   rmSync(container.runDirectory, { recursive: true, force: true })
   if (config.autoRemove) {
     await containers.remove(container)

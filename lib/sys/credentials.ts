@@ -3,7 +3,7 @@
  * They belong to the calling thread alone (credentials(7)); libc's setgroups would tell all threads, so it is not used.
  * Beside it the securebits, the thread's own too, and the umask, which all threads of a filesystem context share.
  */
-import { addressOf, alloc, libc, ret, syscall6 } from './libc.js'
+import { addressOf, libc, ret, scratch, syscall6 } from './libc.js'
 
 const c = {
   setfsuid: libc.func('int setfsuid(uint uid)'),
@@ -13,7 +13,7 @@ const c = {
 }
 const SETGROUPS = process.arch === 'arm64' ? 159 : 116
 
-const groupBuffer = alloc(4 * 64)
+const groupBuffer = scratch(4 * 64)
 const groupAddress = addressOf(groupBuffer)
 
 /**

@@ -3,7 +3,7 @@
  * except for getdents) and a byte-string name or relative path; nothing follows a final symlink.
  */
 import { AT, type DT } from './constants.js'
-import { addressOf, alloc, cpath, cpath2, libc, ret, syscall6 } from './libc.js'
+import { addressOf, cpath, cpath2, libc, ret, scratch, syscall6 } from './libc.js'
 
 const c = {
   getdents: libc.func('intptr_t getdents64(int fd, uintptr_t buf, size_t n)'),
@@ -19,7 +19,7 @@ const RENAMEAT2 = process.arch === 'arm64' ? 276 : 316
 export type DirentType = (typeof DT)[keyof typeof DT]
 
 const LIST_SIZE = 128 * 1024
-const listing = alloc(LIST_SIZE)
+const listing = scratch(LIST_SIZE)
 const listingAddress = addressOf(listing)
 
 /**
@@ -86,7 +86,7 @@ export function symlinkat(target: string, dirfd: number, path: string): number {
 }
 
 const LINK_SIZE = 4096
-const link = alloc(LINK_SIZE)
+const link = scratch(LINK_SIZE)
 const linkAddress = addressOf(link)
 
 /** readlinkat(2): the target as a byte string, or `-errno`. `path` '' reads the O_PATH symlink fd itself. */

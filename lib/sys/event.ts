@@ -1,6 +1,6 @@
 /** Owns waiting: poll(2) and eventfd(2). Both are used by a thread that blocks on purpose (the serving loop). */
 import { E } from '../errno.js'
-import { addressOf, alloc, libc, ret } from './libc.js'
+import { addressOf, alloc, libc, ret, scratch } from './libc.js'
 
 const c = {
   poll: libc.func('int poll(uintptr_t fds, ulong n, int timeout)'),
@@ -14,7 +14,7 @@ export function eventfd(): number {
   return ret(c.eventfd(0, 0o2004000) as number)
 }
 
-const word = alloc(8)
+const word = scratch(8)
 const wordAddress = addressOf(word)
 
 /**

@@ -5,7 +5,7 @@
  */
 import { E } from '../errno.js'
 import { AT, O } from './constants.js'
-import { addressOf, alloc, cpath, libc, NR, ret, syscall6 } from './libc.js'
+import { NR, addressOf, alloc, cpath, libc, ret, scratch, syscall6 } from './libc.js'
 
 const c = {
   openat: libc.func('int openat(int dirfd, uintptr_t path, int flags, uint mode)'),
@@ -38,7 +38,7 @@ export function open(path: string, flags: number, mode = 0): number {
   return openat(AT.FDCWD, path, flags, mode)
 }
 
-const how = alloc(24)
+const how = scratch(24)
 const howAddress = addressOf(how)
 
 /** openat2(2): resolution confined by `resolve` (RESOLVE flags). ENOSYS below Linux 5.6. */
@@ -158,7 +158,7 @@ export function flock(fd: number, operation: number): number {
   return ret(c.flock(fd, operation) as number)
 }
 
-const offsets = alloc(16)
+const offsets = scratch(16)
 const offsetsAddress = addressOf(offsets)
 
 /** copy_file_range(2) between explicit offsets. Returns the bytes copied, 0 at the end of the source. */

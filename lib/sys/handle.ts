@@ -3,7 +3,7 @@
  * filesystem. A handle is { type, bytes }; only the filesystem that made it can read it.
  */
 import { AT } from './constants.js'
-import { addressOf, alloc, cpath, libc, ret } from './libc.js'
+import { addressOf, cpath, libc, ret, scratch } from './libc.js'
 import { ioctl } from './file.js'
 
 const c = {
@@ -14,7 +14,7 @@ const c = {
 /** MAX_HANDLE_SZ (fcntl.h). */
 const MAX_HANDLE = 128
 // The mount id the kernel writes too lies behind the handle: a buffer that no function refers to would be collected.
-const fh = alloc(8 + MAX_HANDLE + 8)
+const fh = scratch(8 + MAX_HANDLE + 8)
 const fhAddress = addressOf(fh)
 const mountIdAddress = fhAddress + 8 + MAX_HANDLE
 
@@ -41,7 +41,7 @@ export function openByHandle(mountFd: number, handle: FileHandle, flags: number)
 }
 
 const FS_IOC_GETFSUUID = 0x80111500
-const uuid = alloc(17)
+const uuid = scratch(17)
 const uuidAddress = addressOf(uuid)
 
 /** The filesystem's UUID, 16 bytes, by an open fd (not O_PATH); all zero where it has none or the kernel (< 6.9) tells none. */

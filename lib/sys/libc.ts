@@ -15,8 +15,9 @@ export function ret(result: number): number {
 }
 
 /**
- * Address of a buffer's first byte. The buffer's memory does not move; the caller keeps it alive: a
- * module's `const` that no function mentions again is garbage like any other.
+ * Address of a buffer's first byte. The buffer's memory does not move; the caller keeps it alive. A module's `const`
+ * that no function mentions again is garbage like any other, and what the kernel then writes there ruins the heap (a
+ * bundle that leaves out unused functions makes such a const): buffers of a module come from `scratch`.
  */
 export function addressOf(buffer: Uint8Array): number {
   return Number(koffi.address(buffer))
@@ -27,8 +28,17 @@ export function alloc(size: number): Buffer {
   return Buffer.alloc(size)
 }
 
+const kept: Buffer[] = []
+
+/** A buffer with a stable address that lives as long as the thread: for what a module keeps the address of. */
+export function scratch(size: number): Buffer {
+  const buffer = alloc(size)
+  kept.push(buffer)
+  return buffer
+}
+
 const PATH_CAPACITY = 8192
-const pathBuffers = [alloc(PATH_CAPACITY), alloc(PATH_CAPACITY)] as const
+const pathBuffers = [scratch(PATH_CAPACITY), scratch(PATH_CAPACITY)] as const
 const pathAddresses = [addressOf(pathBuffers[0]), addressOf(pathBuffers[1])] as const
 
 /**

@@ -3,7 +3,7 @@
  * Paths are byte strings, results `>= 0` or `-errno`.
  */
 import { MOUNT_ATTR, OPEN_TREE } from './constants.js'
-import { addressOf, alloc, cpath, cpath2, libc, NR, NRA, ret, syscall6 } from './libc.js'
+import { NR, NRA, addressOf, cpath, cpath2, libc, ret, scratch, syscall6 } from './libc.js'
 
 const c = {
   mount: libc.func('int mount(const char *source, uintptr_t target, const char *type, ulong flags, const char *data)'),
@@ -38,7 +38,7 @@ export function moveMount(from: number, path: string, to: number, path2: string,
   return ret(syscall6(NR.move_mount, from, cpath(path), to, cpath2(path2), flags, 0))
 }
 
-const attr = alloc(32)
+const attr = scratch(32)
 const attrAddress = addressOf(attr)
 
 /** mount_setattr(2): sets and clears MOUNT_ATTR bits, and propagation (MS.PRIVATE …, 0 = as it is). */

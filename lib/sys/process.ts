@@ -6,7 +6,7 @@
 import { constants } from 'node:os'
 import koffi from 'koffi'
 import { errnoName } from '../errno.js'
-import { addressOf, alloc, libc, NR, NRA, ret, syscall6 } from './libc.js'
+import { NR, NRA, addressOf, libc, ret, scratch, syscall6 } from './libc.js'
 
 const arm = process.arch === 'arm64'
 
@@ -58,7 +58,7 @@ export const CALL = {
 } as const
 
 const P_PIDFD = 3
-const info = alloc(128)
+const info = scratch(128)
 const infoAddress = addressOf(info)
 
 /** How a process ended: its exit code, or the signal that killed it. */
@@ -98,7 +98,7 @@ export function pidfdGetfd(pidfd: number, fd: number): number {
   return ret(syscall6(NR.pidfd_getfd, pidfd, fd, 0, 0, 0, 0))
 }
 
-const pair = alloc(8)
+const pair = scratch(8)
 const pairAddress = addressOf(pair)
 const pipe2 = libc.func('int pipe2(uintptr_t fds, int flags)')
 

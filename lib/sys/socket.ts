@@ -3,7 +3,7 @@
  * Formats: struct msghdr and cmsghdr of 64-bit Linux. Invariant: every fd that arrives here is close-on-exec.
  */
 import { E } from '../errno.js'
-import { addressOf, alloc, libc, ret } from './libc.js'
+import { addressOf, alloc, libc, ret, scratch } from './libc.js'
 
 const c = {
   socketpair: libc.func('int socketpair(int domain, int type, int protocol, uintptr_t out)'),
@@ -27,10 +27,10 @@ export function socketpair(packets = false): [number, number] | number {
   return r < 0 ? r : [out.readInt32LE(0), out.readInt32LE(4)]
 }
 
-const header = alloc(56)
-const vector = alloc(16)
-const byte = alloc(1)
-const control = alloc(24)
+const header = scratch(56)
+const vector = scratch(16)
+const byte = scratch(1)
+const control = scratch(24)
 
 /** One byte of data beside one control message with one fd. */
 function fillHeader(): number {

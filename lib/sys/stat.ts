@@ -4,7 +4,7 @@
  * 32-bit encoding (constants.makedev). Invariant: nothing is allocated per call.
  */
 import { AT } from './constants.js'
-import { addressOf, alloc, cpath, libc, ret } from './libc.js'
+import { addressOf, cpath, libc, ret, scratch } from './libc.js'
 
 const c = {
   statx: libc.func('int statx(int dirfd, uintptr_t path, int flags, uint mask, uintptr_t out)'),
@@ -44,7 +44,7 @@ export class Stat {
 }
 
 const STATX_BASIC_AND_BTIME = 0xfff
-const out = alloc(256)
+const out = scratch(256)
 const outAddress = addressOf(out)
 const view = new DataView(out.buffer, out.byteOffset, 256)
 
@@ -123,7 +123,7 @@ export function chownat(
 export const UTIME_NOW = 0x3fffffff
 export const UTIME_OMIT = 0x3ffffffe
 
-const times = alloc(32)
+const times = scratch(32)
 const timesAddress = addressOf(times)
 const timesView = new DataView(times.buffer, times.byteOffset, 32)
 
@@ -169,7 +169,7 @@ export class StatFs {
   frsize = 0
 }
 
-const fsOut = alloc(120)
+const fsOut = scratch(120)
 const fsOutAddress = addressOf(fsOut)
 
 /** fstatfs(2); works on O_PATH fds. */

@@ -1,7 +1,7 @@
 /** Owns pseudo-terminals (pty(7)): a pair made in a given devpts instance, and window sizes. */
 import { AT, O } from './constants.js'
 import { close, ioctl, openat } from './file.js'
-import { addressOf, alloc } from './libc.js'
+import { addressOf, scratch } from './libc.js'
 import { chownat } from './stat.js'
 
 const TIOCSPTLCK = 0x40045431
@@ -10,7 +10,7 @@ const TIOCGPTPEER = 0x5441
 const TIOCSWINSZ = 0x5414
 const TIOCGWINSZ = 0x5413
 
-const word = alloc(8)
+const word = scratch(8)
 const wordAddress = addressOf(word)
 
 export interface Pty {
@@ -41,7 +41,7 @@ export function chownPty(slave: number, uid: number, gid: number): number {
   return chownat(slave, '', uid, gid, AT.EMPTY_PATH)
 }
 
-const size = alloc(8)
+const size = scratch(8)
 const sizeAddress = addressOf(size)
 
 export function setWindowSize(fd: number, rows: number, columns: number): number {
@@ -58,7 +58,7 @@ export function windowSize(fd: number): { rows: number; columns: number } | unde
 
 const TCGETS = 0x5401
 const TCSETS = 0x5402
-const termios = alloc(64)
+const termios = scratch(64)
 
 /**
  * Puts the terminal `fd` into raw mode (termios(3), cfmakeraw): every byte passes as it is, both ways. (Node's own raw

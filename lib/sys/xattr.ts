@@ -4,7 +4,7 @@
  * Formats: names are byte strings with their namespace (`user.x`), values Buffers.
  */
 import { E } from '../errno.js'
-import { addressOf, alloc, cpath, cpath2, libc, ret } from './libc.js'
+import { addressOf, cpath, cpath2, libc, ret, scratch } from './libc.js'
 
 const c = {
   lgetxattr: libc.func('intptr_t lgetxattr(uintptr_t path, uintptr_t name, uintptr_t value, size_t n)'),
@@ -19,7 +19,7 @@ const c = {
 
 /** XATTR_SIZE_MAX and XATTR_LIST_MAX (linux/limits.h). */
 const SIZE_MAX = 65536
-const value = alloc(SIZE_MAX)
+const value = scratch(SIZE_MAX)
 const valueAddress = addressOf(value)
 
 /** The path by which xattr calls reach `name` below `dirfd`; '' is the directory (or file) `dirfd` itself, followed. */

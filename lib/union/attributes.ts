@@ -49,6 +49,12 @@ export function statNode(tree: Tree, node: Node, st: Stat): number {
     if (st.nlink > 1 && (dir.kind === DirKind.Merged || dir.lowers.length > 1))
       st.nlink = 2 + subdirectories(tree, node)
   } else if (extra !== null) {
+    const before = extra.copy?.before ?? null
+    if (before !== null) {
+      // Its data is coming: nobody wrote.
+      st.mtime = before.mtime
+      st.mtimeNs = before.mtimeNs
+    }
     if (extra.index !== '') st.nlink = Math.max(0, st.nlink + extra.nlinkOffset)
     if (extra.successor !== null) frozenSize(tree, node, extra.successor, st)
   }
@@ -113,7 +119,9 @@ export function setattr(tree: Tree, caller: Caller, target: Node, request: SetAt
     r = chmodUpper(tree, node, request.mode & 0o7777)
     if (r < 0) return r
   }
-  if ((valid & SetAttrValid.KillPriv) !== 0 || (valid === 0 && caller.uid !== 0)) {
+  // chown(2) of the upper took them already, as it does on every filesystem.
+  const owner = (valid & (SetAttrValid.Uid | SetAttrValid.Gid)) !== 0
+  if (((valid & SetAttrValid.KillPriv) !== 0 && !owner) || (valid === 0 && caller.uid !== 0)) {
     r = killPriv(tree, node, (valid & SetAttrValid.Mode) !== 0)
     if (r < 0) return r
   }
@@ -144,7 +152,17 @@ function setTimes(tree: Tree, node: Node, request: SetAttr): number {
   else if ((valid & SetAttrValid.Atime) !== 0) atimeNs = request.atimeNs
   if ((valid & SetAttrValid.MtimeNow) !== 0) mtimeNs = UTIME_NOW
   else if ((valid & SetAttrValid.Mtime) !== 0) mtimeNs = request.mtimeNs
-  return utimesUpper(tree, node, request.atime, atimeNs, request.mtime, mtimeNs)
+  const r = utimesUpper(tree, node, request.atime, atimeNs, request.mtime, mtimeNs)
+  const before = node.extra?.copy?.before ?? null
+  if (r >= 0 && before !== null && statUpper(tree, node, tree.st2) >= 0) {
+    if ((valid & SetAttrValid.Mtime) !== 0) {
+      before.mtime = tree.st2.mtime
+      before.mtimeNs = tree.st2.mtimeNs
+    }
+    before.atime = tree.st2.atime
+    before.atimeNs = tree.st2.atimeNs
+  }
+  return r
 }
 
 /**

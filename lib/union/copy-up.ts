@@ -13,20 +13,21 @@ import { E } from '../errno.js'
 import type { Layer } from '../layer/layer.js'
 import { storedName } from '../layer/whiteout.js'
 import { AT, O, S } from '../sys/constants.js'
-import { close, ficlone } from '../sys/file.js'
+import { close, openat } from '../sys/file.js'
 import { Stat, statat } from '../sys/stat.js'
 import { restoreTimes } from './attributes.js'
-import type { Job } from './filesystem.js'
+import { type Job, PENDING } from './filesystem.js'
 import { enterIndex, holdOffset } from './hard-links.js'
-import { removeMark, setImpure, setMetacopy, setRedirect } from './marks.js'
+import { setImpure } from './marks.js'
 import { mutate } from './mutate.js'
-import { type Copying, DirKind, extraOf, type Node, Presence } from './node.js'
+import { type Before, type Copying, DirKind, extraOf, type Node, Presence } from './node.js'
 import { lowerPath } from './redirect.js'
 import type { Tree } from './tree.js'
-import { directoryFd, locate, openUpper } from './upper.js'
+import { directoryFd, getxattrUpper, openUpper, statUpper } from './upper.js'
 
 /** Files up to this size are copied within the call: a copy in the page cache takes less than waking another thread. */
 const INLINE = 1 << 20
+const NOTHING = Buffer.alloc(0)
 
 const parentSt = new Stat()
 const sourceSt = new Stat()
@@ -39,11 +40,11 @@ export function copyUp(tree: Tree, node: Node, want: Presence, size = Infinity):
   if (node.upper >= want) return 0
   if (tree.work === null) return -E.EROFS
   if (node.dir !== null) return copyUpDirectory(tree, node)
+  if (node.upper === Presence.Meta) return completeData(tree, node, size)
   if (node.parent === null) return copyUpNameless(tree, node, size)
   const parents = copyUpDirectory(tree, node.parent)
   if (parents < 0) return parents
   if (node.type !== S.IFREG) return copyUpSpecial(tree, node)
-  if (node.upper === Presence.Meta) return completeData(tree, node, size)
   return copyUpFile(tree, node, want, size)
 }
 
@@ -147,56 +148,108 @@ function copyUpSpecial(tree: Tree, node: Node): number {
     r = mutate.symlinkat(target, work.fd, name)
   } else r = mutate.mknodat(work.fd, name, node.type | 0o600, st.rdev)
   if (r < 0) return r
-  return finish(tree, node, name, st, Presence.Full)
+  return finishSpecial(tree, node, name, st)
 }
 
 function copyUpFile(tree: Tree, node: Node, want: Presence, limit: number): number {
+  const r = statSource(tree, node)
+  if (r < 0) return r
+  const size = Math.min(limit, sourceSt.size)
+  // While the data is being copied already, everybody waits for it.
+  const busy = node.extra !== null && node.extra.copy !== null
+  const meta = !busy && want === Presence.Meta && tree.metacopy && sourceSt.size > 0
+  const fd = meta || size === 0 ? emptyCopy(tree) : copyData(tree, node, size)
+  if (fd < 0) return fd
+  const done = finishFile(tree, node, fd, meta)
+  close(fd)
+  return done
+}
+
+/** The attributes of a file that is not in the upper, in `sourceSt`. */
+function statSource(tree: Tree, node: Node): number {
+  const face = node.extra?.face ?? null
+  if (face === null) return tree.layer(node.layer).stat(node.lower, sourceSt)
+  return tree.layer(face.layer).stat(face.node, sourceSt)
+}
+
+/** The name in the work directory of the copy whose fd `emptyCopy` or `copyData` returned last. */
+let temporary = ''
+
+function emptyCopy(tree: Tree): number {
   const { work } = tree
   if (work === null) return -E.EROFS
-  const face = node.extra?.face ?? null
+  temporary = work.name()
+  return mutate.openat(work.fd, temporary, O.CREAT | O.EXCL | O.RDWR, 0o600)
+}
+
+/** Everything but the data onto a copy (`fd`, called `temporary`), the index entry of a hard-linked one, and its name. */
+function finishFile(tree: Tree, node: Node, fd: number, meta: boolean): number {
+  const { work } = tree
+  if (work === null) return -E.EROFS
   const st = sourceSt
-  let r = face === null ? tree.layer(node.layer).stat(node.lower, st) : tree.layer(face.layer).stat(face.node, st)
+  const name = temporary
+  let r = meta ? mutate.ftruncate(fd, st.size) : 0
+  if (r >= 0) r = dressFile(tree, node, fd, st)
+  if (r >= 0 && meta) r = mutate.fsetxattr(fd, `${tree.xattrPrefix}metacopy`, NOTHING)
+  if (r >= 0 && meta) r = pointToData(tree, node, fd)
+  if (r >= 0) r = tree.origins.writeTo(fd, faceLayer(node), faceNode(node), node.ino)
+  if (r >= 0) r = mutate.futimens(fd, st.atime, st.atimeNs, st.mtime, st.mtimeNs)
+  return settle(tree, node, name, st, meta ? Presence.Meta : Presence.Full, r)
+}
+
+function faceLayer(node: Node): number {
+  return node.extra?.face?.layer ?? node.layer
+}
+
+function faceNode(node: Node): number {
+  return node.extra?.face?.node ?? node.lower
+}
+
+/** Owner, extended attributes, mode: in this order. */
+function dressFile(tree: Tree, node: Node, fd: number, st: Stat): number {
+  let r = mutate.chownat(fd, '', st.uid, st.gid, AT.EMPTY_PATH)
   if (r < 0) return r
-  const size = Math.min(limit, st.size)
-  const meta = want === Presence.Meta && tree.metacopy && st.size > 0
-  if (!meta && size > 0) {
-    const name = copyData(tree, node, size)
-    if (typeof name === 'number') return name
-    return finish(tree, node, name, st, Presence.Full)
+  const layer = tree.layer(faceLayer(node))
+  const names = layer.listxattr(faceNode(node))
+  if (typeof names === 'number') r = names === -E.EOPNOTSUPP ? 0 : names
+  else {
+    for (let i = 0; i < names.length && r >= 0; i++) {
+      const name = names[i] as string
+      const value = layer.getxattr(faceNode(node), name)
+      if (typeof value !== 'number') r = tolerable(mutate.fsetxattr(fd, storedName(name), value))
+    }
   }
-  const name = work.name()
-  const fd = mutate.openat(work.fd, name, O.CREAT | O.EXCL | O.WRONLY, 0o600)
-  if (fd < 0) return fd
-  r = meta ? mutate.ftruncate(fd, st.size) : 0
-  close(fd)
-  if (r >= 0 && meta) r = setMetacopy(tree, work.fd, name)
-  if (r >= 0 && meta) r = pointToData(tree, node, name)
-  if (r < 0) {
-    work.discard(name)
-    return r
-  }
-  return finish(tree, node, name, st, meta ? Presence.Meta : Presence.Full)
+  return r < 0 ? r : mutate.fchmod(fd, st.mode & 0o7777)
+}
+
+/** An ACL or a label that the upper's filesystem cannot hold at all is left behind, as the kernel's overlayfs does. */
+function tolerable(r: number): number {
+  return r === -E.EOPNOTSUPP ? 0 : r
 }
 
 /** A metacopy whose data is not under its own name in the lowers says where. */
-function pointToData(tree: Tree, node: Node, name: string): number {
-  const { work } = tree
-  if (work === null || node.extra === null) return 0
+function pointToData(tree: Tree, node: Node, fd: number): number {
+  if (node.extra === null) return 0
   if (node.extra.index === '' && (node.extra.names?.length ?? 0) === 0) return 0
   const path = lowerPath(node)
-  return path === null ? 0 : setRedirect(tree, work.fd, name, path)
+  return path === null ? 0 : mutate.fsetxattr(fd, `${tree.xattrPrefix}redirect`, Buffer.from(path, 'latin1'))
 }
 
-/** Metadata onto a copy, the index entry of a hard-linked one, and its name. */
-function finish(tree: Tree, node: Node, name: string, st: Stat, presence: Presence): number {
+/** Metadata onto a copy that is no regular file, and its name. */
+function finishSpecial(tree: Tree, node: Node, name: string, st: Stat): number {
   const { work } = tree
   if (work === null) return -E.EROFS
-  const face = node.extra?.face ?? null
-  const layer = tree.layer(face?.layer ?? node.layer)
-  const from = face?.node ?? node.lower
-  let r = copyMetadata(tree, layer, from, name, st)
-  if (r >= 0) r = tree.origins.write(work.fd, name, face?.layer ?? node.layer, from, node.ino)
+  let r = copyMetadata(tree, tree.layer(node.layer), node.lower, name, st)
+  if (r >= 0) r = tree.origins.write(work.fd, name, node.layer, node.lower, node.ino)
   if (r >= 0) r = mutate.utimensat(work.fd, name, st.atime, st.atimeNs, st.mtime, st.mtimeNs)
+  return settle(tree, node, name, st, Presence.Full, r)
+}
+
+/** The last steps of a copy, when what came before went well (`r`); else, or if they fail, it is as if nothing was done. */
+function settle(tree: Tree, node: Node, name: string, st: Stat, presence: Presence, before: number): number {
+  const { work } = tree
+  if (work === null) return -E.EROFS
+  let r = before
   const indexed = st.nlink > 1
   if (r >= 0 && indexed) r = enterIndex(tree, node, name, st.nlink)
   if (r >= 0) r = place(tree, node, name)
@@ -214,45 +267,35 @@ function finish(tree: Tree, node: Node, name: string, st: Stat, presence: Presen
 }
 
 /**
- * Copies the first `size` bytes of a node's lower data to a fresh file in the work directory. Returns its name, PENDING, or
- * `-errno`.
+ * Copies the first `size` bytes of a node's lower data to a fresh file in the work directory, called `temporary`. Returns an
+ * fd of it that the caller closes, PENDING, or `-errno`.
  */
-function copyData(tree: Tree, node: Node, size: number): string | number {
-  const { work } = tree
-  if (work === null) return -E.EROFS
+function copyData(tree: Tree, node: Node, size: number): number {
   const running = node.extra?.copy ?? null
   if (running !== null) return resume(tree, node, running)
   const from = tree.layer(node.layer).open(node.lower)
   if (from < 0) return from
-  const name = work.name()
-  const to = mutate.openat(work.fd, name, O.CREAT | O.EXCL | O.RDWR, 0o600)
+  const to = emptyCopy(tree)
   if (to < 0) {
     close(from)
     return to
   }
-  const r = size <= INLINE ? copySynced(tree, from, to, size) : tryClone(from, to, size)
-  if (r === -E.EOPNOTSUPP && size > INLINE) return defer(tree, node, name, from, to, size)
+  const r = copyOrDefer(tree, node, from, to, size)
+  if (r === PENDING) return r
   close(from)
+  if (r >= 0) return to
   close(to)
-  if (r < 0) {
-    work.discard(name)
-    return r
+  tree.work?.discard(temporary)
+  return r
+}
+
+/** Copies at once what is small or can be shared; else starts a job, which then owns both fds. */
+function copyOrDefer(tree: Tree, node: Node, from: number, to: number, size: number): number {
+  if (size <= INLINE) {
+    const r = mutate.copyData(from, to, size)
+    return r < 0 || tree.volatile ? r : mutate.fdatasync(to)
   }
-  return name
-}
-
-function copySynced(tree: Tree, from: number, to: number, size: number): number {
-  const r = mutate.copyData(from, to, size)
-  return r < 0 || tree.volatile ? r : mutate.fdatasync(to)
-}
-
-/** Shares the extents, which takes no time; EOPNOTSUPP where that cannot be. */
-function tryClone(from: number, to: number, size: number): number {
-  if (ficlone(to, from) < 0) return -E.EOPNOTSUPP
-  return mutate.ftruncate(to, size)
-}
-
-function defer(tree: Tree, node: Node, name: string, from: number, to: number, size: number): number {
+  if (mutate.ficlone(to, from) >= 0) return mutate.ftruncate(to, size)
   const copy: Copying = {
     job: {
       spec: { op: 'copy', from, to, size, sync: !tree.volatile },
@@ -260,91 +303,114 @@ function defer(tree: Tree, node: Node, name: string, from: number, to: number, s
         copy.result = result
       },
     } satisfies Job,
-    name,
+    name: temporary,
     from,
     to,
+    before: null,
     result: 1,
   }
   extraOf(node).copy = copy
   return tree.host.defer(copy.job)
 }
 
-function resume(tree: Tree, node: Node, copy: Copying): string | number {
+function resume(tree: Tree, node: Node, copy: Copying): number {
   if (copy.result === 1) return tree.host.defer(copy.job)
-  close(copy.from)
-  close(copy.to)
   extraOf(node).copy = null
-  if (copy.result < 0) {
-    tree.work?.discard(copy.name)
-    return copy.result
-  }
-  return copy.name
+  close(copy.from)
+  temporary = copy.name
+  if (copy.result >= 0) return copy.to
+  close(copy.to)
+  if (copy.name !== '') tree.work?.discard(copy.name)
+  return copy.result
 }
 
-/** Puts the data into a metadata-only copy, in place: until its mark is removed the lower's data counts. */
+/**
+ * Puts the data into a metadata-only copy, in place: until its mark is removed the lower's data counts. A file that is to be
+ * cut shorter is, before the mark goes: then its data is the lower's as far as it reaches.
+ */
 function completeData(tree: Tree, node: Node, limit: number): number {
+  const running = node.extra?.copy ?? null
   let r: number
-  const at = locate(tree, node)
-  if (at < 0) return at
-  const nameThere = tree.name
-  r = statat(at, nameThere, sourceSt, nameThere === '' ? AT.EMPTY_PATH : AT.SYMLINK_NOFOLLOW)
-  if (r < 0) return r
-  const st = sourceSt
-  const size = Math.min(limit, st.size)
-  const name = size > 0 ? copyData(tree, node, size) : ''
-  if (typeof name === 'number') return name
-  const { work } = tree
-  if (work === null) return -E.EROFS
-  const to = openUpper(tree, node, O.WRONLY)
-  if (to < 0) {
-    if (name !== '') work.discard(name)
-    return to
+  let to: number
+  let before: Before
+  if (running !== null) {
+    to = resume(tree, node, running)
+    if (to === PENDING) return to
+    before = running.before ?? beforeOf(tree, node)
+    if (to < 0) return to
+    r = 0
+  } else {
+    before = beforeOf(tree, node)
+    to = openUpper(tree, node, O.RDWR)
+    if (to < 0) return to
+    r = limit <= 0 ? 0 : fill(tree, node, to, Math.min(limit, before.size))
+    if (r === PENDING) {
+      const { extra } = node
+      if (extra !== null && extra.copy !== null) extra.copy.before = before
+      return r
+    }
   }
-  r = 0
-  if (name !== '') {
-    // The finished copy lends its extents, or its pages: the long part was done in the background.
-    const from = mutate.openat(work.fd, name, O.RDONLY)
-    r = from < 0 ? from : copySynced(tree, from, to, size)
-    if (from >= 0) close(from)
-    work.discard(name)
-  }
-  if (r >= 0 && size < st.size) r = mutate.ftruncate(to, st.size)
-  if (r >= 0) r = mutate.futimens(to, st.atime, st.atimeNs, st.mtime, st.mtimeNs)
+  if (r >= 0 && limit < before.size) r = mutate.ftruncate(to, limit)
+  if (r >= 0 && before.capability !== null) r = mutate.fsetxattr(to, CAPABILITY, before.capability)
+  if (r >= 0) r = mutate.futimens(to, before.atime, before.atimeNs, before.mtime, before.mtimeNs)
+  if (r >= 0) r = mutate.fremovexattr(to, `${tree.xattrPrefix}metacopy`)
+  if (r >= 0) node.upper = Presence.Full
+  else empty(to, before)
   close(to)
-  if (r < 0) return r
-  const fd = locate(tree, node)
-  if (fd < 0) return fd
-  r = removeMark(tree, fd, tree.name, 'metacopy')
-  if (r < 0) return r
-  node.upper = Presence.Full
-  return 0
+  return r < 0 ? r : 0
+}
+
+function fill(tree: Tree, node: Node, to: number, size: number): number {
+  const from = tree.layer(node.layer).open(node.lower)
+  if (from < 0) return from
+  temporary = ''
+  const r = copyOrDefer(tree, node, from, to, size)
+  if (r !== PENDING) close(from)
+  return r
+}
+
+const CAPABILITY = 'security.capability'
+
+/** What filling a file with its data would lose. */
+function beforeOf(tree: Tree, node: Node): Before {
+  const st = sourceSt
+  statUpper(tree, node, st)
+  const capability = getxattrUpper(tree, node, CAPABILITY)
+  return {
+    size: st.size,
+    atime: st.atime,
+    atimeNs: st.atimeNs,
+    mtime: st.mtime,
+    mtimeNs: st.mtimeNs,
+    capability: typeof capability === 'number' ? null : capability,
+  }
+}
+
+/** A copy that failed (no space, say) gives its space back. The mark is still there: the lower's data counts. */
+function empty(to: number, before: Before): void {
+  mutate.ftruncate(to, 0)
+  mutate.ftruncate(to, before.size)
+  mutate.futimens(to, before.atime, before.atimeNs, before.mtime, before.mtimeNs)
 }
 
 /** A removed lower file that is still open gets a copy without a name, for as long as it is used. */
 function copyUpNameless(tree: Tree, node: Node, limit: number): number {
-  const { work } = tree
-  if (work === null) return -E.EROFS
+  if (tree.work === null) return -E.EROFS
   if (node.type !== S.IFREG) return -E.ENOENT
-  const st = sourceSt
-  const face = node.extra?.face ?? null
-  let r = face === null ? tree.layer(node.layer).stat(node.lower, st) : tree.layer(face.layer).stat(face.node, st)
+  let r = statSource(tree, node)
   if (r < 0) return r
-  const size = Math.min(limit, st.size)
-  let name: string | number
-  if (size > 0) name = copyData(tree, node, size)
-  else {
-    name = work.name()
-    const fd = mutate.openat(work.fd, name, O.CREAT | O.EXCL | O.WRONLY, 0o600)
-    if (fd < 0) return fd
-    close(fd)
-  }
-  if (typeof name === 'number') return name
-  r = copyMetadata(tree, tree.layer(face?.layer ?? node.layer), face?.node ?? node.lower, name, st)
-  if (r >= 0) r = mutate.utimensat(work.fd, name, st.atime, st.atimeNs, st.mtime, st.mtimeNs)
-  const fd = r < 0 ? r : mutate.openat(work.fd, name, O.PATH | O.NOFOLLOW)
-  work.discard(name)
+  const size = Math.min(limit, sourceSt.size)
+  const fd = size > 0 ? copyData(tree, node, size) : emptyCopy(tree)
   if (fd < 0) return fd
-  extraOf(node).fd = fd
+  const name = temporary
+  r = dressFile(tree, node, fd, sourceSt)
+  const { atime, atimeNs, mtime, mtimeNs } = sourceSt
+  if (r >= 0) r = mutate.futimens(fd, atime, atimeNs, mtime, mtimeNs)
+  close(fd)
+  const path = r < 0 ? r : openat(tree.work.fd, name, O.PATH | O.NOFOLLOW)
+  tree.work.discard(name)
+  if (path < 0) return path
+  extraOf(node).fd = path
   node.upper = Presence.Full
   return 0
 }

@@ -20,7 +20,6 @@ import type { Tree } from './tree.js'
 
 const YES = Buffer.from('y')
 const X = Buffer.from('x')
-const EMPTY = Buffer.alloc(0)
 
 /** What an upper directory says of itself. */
 export interface DirectoryMarks {
@@ -85,10 +84,6 @@ export function setXattrWhiteouts(tree: Tree, fd: number, name: string): number 
 
 export function setImpure(tree: Tree, fd: number, name: string): number {
   return setMark(tree, fd, name, 'impure', YES)
-}
-
-export function setMetacopy(tree: Tree, fd: number, name: string): number {
-  return setMark(tree, fd, name, 'metacopy', EMPTY)
 }
 
 export function setRedirect(tree: Tree, fd: number, name: string, to: string): number {

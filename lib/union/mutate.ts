@@ -4,7 +4,18 @@
  * Invariant: no other file of lib/union imports a mutating call from lib/sys.
  */
 import { linkat, linkFd, mkdirat, mknodat, renameat2, rmdirat, symlinkat, unlinkat } from '../sys/dir.js'
-import { copyFileRange, fallocate, fdatasync, fsync, ftruncate, ioctl, openat, pwriteAt, syncfs } from '../sys/file.js'
+import {
+  copyFileRange,
+  fallocate,
+  fdatasync,
+  ficlone,
+  fsync,
+  ftruncate,
+  ioctl,
+  openat,
+  pwriteAt,
+  syncfs,
+} from '../sys/file.js'
 import { copyData } from '../sys/job.js'
 import { chmodat, chownat, fchmod, futimens, utimensat } from '../sys/stat.js'
 import { fremovexattr, fsetxattr, removexattrat, setxattrat } from '../sys/xattr.js'
@@ -37,7 +48,6 @@ export const mutate = {
   ioctl,
   fsync,
   fdatasync,
+  ficlone,
   syncfs,
 }
-
-export type Mutate = typeof mutate

@@ -112,11 +112,24 @@ export interface Syncing {
 /** A copy-up that another thread is doing. */
 export interface Copying {
   readonly job: Job
+  /** In the work directory; '' when the copy fills a metadata copy in place. */
   readonly name: string
   readonly from: number
   readonly to: number
+  /** What filling in place must give back. */
+  before: Before | null
   /** 1 while it runs, else the job's result. */
   result: number
+}
+
+/** What writing data into a file changes on the side. */
+export interface Before {
+  readonly size: number
+  atime: number
+  atimeNs: number
+  mtime: number
+  mtimeNs: number
+  readonly capability: Buffer | null
 }
 
 export class Node {

@@ -13,6 +13,7 @@ import { close, openat } from '../sys/file.js'
 import { type FileHandle, filesystemUuid, nameToHandle, openByHandle } from '../sys/handle.js'
 import { fstat, Stat } from '../sys/stat.js'
 import { setMark, text } from './marks.js'
+import { mutate } from './mutate.js'
 import type { Tree } from './tree.js'
 
 const HEADER = 21
@@ -37,6 +38,14 @@ export class Origins {
     const handle = this.encode(layer, node)
     if (handle !== undefined) return setMark(this.#tree, fd, name, 'origin', handle)
     return setMark(this.#tree, fd, name, 'lamina', Buffer.from(String(ino)))
+  }
+
+  /** `write` for an open file. */
+  writeTo(fd: number, layer: number, node: LayerNode, ino: number): number {
+    const handle = this.encode(layer, node)
+    const prefix = this.#tree.xattrPrefix
+    if (handle !== undefined) return mutate.fsetxattr(fd, `${prefix}origin`, handle)
+    return mutate.fsetxattr(fd, `${prefix}lamina`, Buffer.from(String(ino)))
   }
 
   /** overlayfs's form of a lower object's file handle; undefined where the layer or its filesystem has none. */

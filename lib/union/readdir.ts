@@ -45,8 +45,13 @@ export function readdir(tree: Tree, node: Node, offset: number, sink: DirSink): 
       return 0
     }
   }
+  // A long listing that has been read to its end is not worth its memory: the kernel keeps it.
+  if (names.length > LONG) tree.listings.delete(node)
   return 0
 }
+
+/** Entries. */
+const LONG = 4096
 
 function dots(sink: DirSink, name: string, ino: number, offset: number): boolean {
   if (!sink.plus) return sink.name(name, ino, DT.DIR, offset)

@@ -2,7 +2,6 @@
  * Owns what a container's network is at its start: none, the host's, another container's, or a place on a bridge.
  * Invariant: `release` gives back all that `connectNetwork` took; it may be called twice.
  */
-import { RuntimeError } from '../error.js'
 import type { ContainerConfig, NetworkState } from '../config.js'
 import type { Containers } from '../containers.js'
 
@@ -10,7 +9,7 @@ export interface ConnectedNetwork {
   readonly state: NetworkState | undefined
   /** A namespace made beforehand for the process to join. */
   readonly namespacePath: string | undefined
-  /** The process runs in it: publishes ports. Returns the state to keep. */
+  /** The process runs in it: what to keep of it in the state. */
   attached(pid: number): Promise<NetworkState | undefined>
   release(): Promise<void>
 }
@@ -22,9 +21,10 @@ const nothing: ConnectedNetwork = {
   release: () => Promise.resolve(),
 }
 
-export function connectNetwork(containers: Containers, config: ContainerConfig): Promise<ConnectedNetwork> {
+/** Throws PORT_TAKEN, NO_SUCH_NETWORK, NOT_PERMITTED, UNSUPPORTED; then nothing was taken. */
+export async function connectNetwork(containers: Containers, config: ContainerConfig): Promise<ConnectedNetwork> {
   const { network } = config
-  if (typeof network === 'string' || 'container' in network) return Promise.resolve(nothing)
-  void containers
-  throw new RuntimeError('UNSUPPORTED', `network ${network.network}: bridges are not built yet`)
+  if (typeof network === 'string' || 'container' in network) return nothing
+  const { joinBridge } = await import('./bridge.js')
+  return joinBridge(containers, config, network.network)
 }

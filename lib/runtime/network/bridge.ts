@@ -1,0 +1,202 @@
+/**
+ * Owns a container's place on a bridge: the bridge (made for the first, removed after the last), a veth pair, address
+ * and route in a network namespace made beforehand, names of the others in /etc/hosts, and its published ports.
+ * Invariant: the calling thread is back in its own network namespace whenever anything else can run.
+ */
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { FsError } from '../../errno.js'
+import { CLONE, O } from '../../sys/constants.js'
+import { close, open } from '../../sys/file.js'
+import { setns, unshare } from '../../sys/mount.js'
+import { ipv4, Netlink } from '../../sys/netlink.js'
+import type { ContainerConfig, NetworkState } from '../config.js'
+import type { Containers } from '../containers.js'
+import { RuntimeError } from '../error.js'
+import type { ConnectedNetwork } from './connect.js'
+import {
+  findNetwork,
+  freeAddress,
+  lockNetworks,
+  readLeases,
+  writeLeases,
+  type Leases,
+  type Network,
+} from './networks.js'
+import { masquerade, unmasquerade } from './nat.js'
+import { publish, type Published } from './publish.js'
+
+/** Takes an address on the network, and makes a namespace with it. Throws PORT_TAKEN, NO_SUCH_NETWORK, NOT_PERMITTED. */
+export async function joinBridge(
+  containers: Containers,
+  config: ContainerConfig,
+  name: string,
+): Promise<ConnectedNetwork> {
+  const { root } = containers
+  const namespace = newNamespace()
+  let state: NetworkState | undefined
+  let published: Published | undefined
+  const release = async (): Promise<void> => {
+    published?.close()
+    published = undefined
+    if (namespace.fd >= 0) close(namespace.fd)
+    namespace.fd = -1
+    const left = state
+    state = undefined
+    if (left !== undefined) await releaseNetwork(root, config.id, left)
+  }
+  try {
+    state = await lockNetworks(root, () => enterNetwork(root, config, name, namespace))
+    published = await publish(wantedPorts(config), state.address)
+    state.ports = published.ports
+  } catch (error) {
+    namespace.netlink.close()
+    await release()
+    throw error
+  }
+  namespace.netlink.close()
+  const kept = state
+  return {
+    state,
+    namespacePath: `/proc/${process.pid}/fd/${namespace.fd}`,
+    attached: () => Promise.resolve(kept),
+    release,
+  }
+}
+
+interface Namespace {
+  fd: number
+  /** A socket inside it. */
+  netlink: Netlink
+}
+
+/** A new network namespace with its loopback up. The thread steps in, opens what is needed, and steps back. */
+function newNamespace(): Namespace {
+  const own = open('/proc/thread-self/ns/net', O.RDONLY)
+  if (own < 0) throw new FsError(own, 'open', '/proc/thread-self/ns/net')
+  try {
+    const r = unshare(CLONE.NEWNET)
+    if (r < 0) throw new RuntimeError('NOT_PERMITTED', 'network: a namespace of its own is not permitted')
+    try {
+      const fd = open('/proc/thread-self/ns/net', O.RDONLY)
+      if (fd < 0) throw new FsError(fd, 'open', '/proc/thread-self/ns/net')
+      const netlink = new Netlink()
+      netlink.up(1)
+      return { fd, netlink }
+    } finally {
+      const back = setns(own, CLONE.NEWNET)
+      // Going on in the wrong namespace would be worse than not going on.
+      if (back < 0) process.abort()
+    }
+  } finally {
+    close(own)
+  }
+}
+
+function enterNetwork(root: string, config: ContainerConfig, name: string, namespace: Namespace): NetworkState {
+  const network = findNetwork(root, name)
+  const leases = readLeases(root, name)
+  const host = new Netlink()
+  try {
+    const bridge = ensureBridge(host, network)
+    const address = freeAddress(network, leases)
+    const link = `lv${config.id.slice(0, 10)}`
+    const mac = Buffer.concat([Buffer.from([0x02, 0x4c]), ipv4(address)])
+    must(host.addVeth(link, bridge, 'eth0', mac, namespace.fd), `veth ${link}`)
+    const inside = must(namespace.netlink.link('eth0'), 'eth0')
+    must(namespace.netlink.addAddress(inside, address, network.prefix), `address ${address}`)
+    must(namespace.netlink.up(inside), 'eth0 up')
+    if (!network.internal) must(namespace.netlink.addDefaultRoute(network.gateway), `route by ${network.gateway}`)
+    leases[address] = { id: config.id, names: [config.name, ...config.networkAliases, config.hostname] }
+    writeLeases(root, name, leases)
+    tellNames(root, leases)
+    return {
+      name,
+      address,
+      prefix: network.prefix,
+      gateway: network.gateway,
+      mac: mac.toString('hex').replace(/(..)(?=.)/g, '$1:'),
+      link,
+      ports: [],
+    }
+  } finally {
+    host.close()
+  }
+}
+
+function must(result: number, what: string): number {
+  if (result >= 0) return result
+  const error = new FsError(result, 'netlink', what)
+  throw new RuntimeError(error.code === 'EPERM' ? 'NOT_PERMITTED' : 'START_FAILED', `network: ${what}: ${error.code}`)
+}
+
+function ensureBridge(host: Netlink, network: Network): number {
+  const there = host.link(network.link)
+  if (there > 0) return there
+  must(host.addBridge(network.link), `bridge ${network.link}`)
+  const index = must(host.link(network.link), network.link)
+  must(host.addAddress(index, network.gateway, network.prefix), `address ${network.gateway}`)
+  must(host.up(index), `bridge ${network.link} up`)
+  if (!network.internal) masquerade(network)
+  return index
+}
+
+/** Gives back link and address; the last one takes the bridge and its rules along. */
+export function releaseNetwork(root: string, id: string, state: NetworkState): Promise<void> {
+  return lockNetworks(root, () => {
+    const host = new Netlink()
+    try {
+      // -ENODEV: it went with the container's namespace.
+      host.remove(state.link)
+      const network = findNetwork(root, state.name)
+      const leases = readLeases(root, state.name)
+      if (leases[state.address]?.id === id) {
+        delete leases[state.address]
+        writeLeases(root, state.name, leases)
+        tellNames(root, leases)
+      }
+      if (Object.keys(leases).length === 0) {
+        host.remove(network.link)
+        if (!network.internal) unmasquerade(network)
+      }
+    } finally {
+      host.close()
+    }
+  })
+}
+
+const MARK = '# others on the network'
+
+/** Writes the names of all into the hosts file of each, in place: the file is bound into the container. */
+function tellNames(root: string, leases: Leases): void {
+  for (const [own, { id }] of Object.entries(leases)) {
+    const path = join(root, 'containers', id, 'hosts')
+    if (!existsSync(path)) continue
+    const before = readFileSync(path, 'utf8').split(`${MARK}\n`)[0] ?? ''
+    writeFileSync(path, `${before}${othersOf(leases, own)}`)
+  }
+}
+
+/** Lines for /etc/hosts with everybody but `own`. */
+export function othersOf(leases: Leases, own: string): string {
+  const lines = Object.entries(leases)
+    .filter(([address]) => address !== own)
+    .map(([address, { names }]) => `${address}\t${[...new Set(names)].join(' ')}`)
+  return lines.length === 0 ? '' : `${MARK}\n${lines.join('\n')}\n`
+}
+
+/** The ports asked for; with -P every exposed one on a free port. */
+function wantedPorts(config: ContainerConfig): ContainerConfig['ports'] {
+  if (!config.publishAll) return config.ports
+  const exposed = config.exposed.map(e => {
+    const [port = '', protocol = 'tcp'] = e.split('/')
+    return {
+      hostIp: '',
+      hostPort: 0,
+      containerPort: Number(port),
+      protocol: protocol === 'udp' ? ('udp' as const) : ('tcp' as const),
+    }
+  })
+  const known = new Set(config.ports.map(p => `${p.containerPort}/${p.protocol}`))
+  return [...config.ports, ...exposed.filter(p => !known.has(`${p.containerPort}/${p.protocol}`))]
+}
