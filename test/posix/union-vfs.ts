@@ -457,7 +457,8 @@ export class UnionVfs implements Vfs {
 
   pread(fd: number, size: number, position: number): Buffer | number {
     const h = this.#handles.get(fd)
-    if (!h || (h.flags & O.ACCMODE) === O.WRONLY) return -E.EBADF
+    if (!h || (h.flags & O.ACCMODE) === O.WRONLY || (h.flags & O.PATH) !== 0) return -E.EBADF
+    if (h.handle === 0) return -E.EISDIR
     if (h.through >= 0) {
       const buffer = alloc(size)
       const n = file.pread(h.through, buffer, position)
