@@ -146,11 +146,19 @@ class Comparison {
     }
   }
 
-  /** Where the renamed `b` was before, if the tree before has it there, made of the same parts. */
+  /**
+   * Where the renamed `b` was before, if the tree before has it there, made of the same parts, and the tree after does
+   * not: a hard link to a file with a redirect is no rename.
+   */
   #origin(b: Entry): Entry | undefined {
     const entry = this.#a.resolve(b.origin)
-    if (entry !== undefined && entry.path === b.origin && sharedParts(entry.parts, b.parts) > 0) return entry
-    if (entry !== undefined) this.#a.release(entry)
+    if (entry === undefined) return undefined
+    const same = entry.path === b.origin && sharedParts(entry.parts, b.parts) > 0
+    const still = same ? this.#b.resolve(b.origin) : undefined
+    const stayed = still !== undefined && sharedParts(still.parts, b.parts) > 0
+    if (still !== undefined) this.#b.release(still)
+    if (same && !stayed) return entry
+    this.#a.release(entry)
     return undefined
   }
 
