@@ -19,7 +19,20 @@ export async function unifiedDiff(
   write: (bytes: string) => void,
 ): Promise<void> {
   const { createTwoFilesPatch } = await import('diff')
-  const patch = (path: string, from: string, a: Attributes | undefined, b: Attributes | undefined): void => {
+  /** `same`: the data is known not to differ. */
+  const patch = (
+    path: string,
+    from: string,
+    a: Attributes | undefined,
+    b: Attributes | undefined,
+    same = false,
+  ): void => {
+    if (a !== undefined && b !== undefined && isSymlink(a) !== isSymlink(b)) {
+      // A file that became a symlink, or the reverse, is for git one removed and one added.
+      patch(from, from, a, undefined)
+      patch(path, path, undefined, b)
+      return
+    }
     const old = a && dataOf(before, from, a)
     const now = b && dataOf(after, path, b)
     if (old === undefined && now === undefined) return
@@ -27,21 +40,16 @@ export async function unifiedDiff(
     if (a === undefined || old === undefined) lines.push(`new file mode ${gitMode(b as Attributes)}`)
     else if (b === undefined || now === undefined) lines.push(`deleted file mode ${gitMode(a)}`)
     else if (gitMode(a) !== gitMode(b)) lines.push(`old mode ${gitMode(a)}`, `new mode ${gitMode(b)}`)
-    if (old === now) {
-      if (lines.length > 1) write(`${lines.join('\n')}\n`)
-      return
-    }
     const left = old === undefined ? '/dev/null' : quoted(`a${from}`)
     const right = now === undefined ? '/dev/null' : quoted(`b${path}`)
-    if (old === null || now === null) {
-      write(`${lines.join('\n')}\nBinary files ${left} and ${right} differ\n`)
-      return
+    if (!same && (old === null || now === null)) lines.push(`Binary files ${left} and ${right} differ`)
+    else if (!same && (old ?? '') !== (now ?? '')) {
+      const text = createTwoFilesPatch('a', 'b', old ?? '', now ?? '', undefined, undefined, { timeout: 5000 })
+      const hunks =
+        text === undefined ? wholly(old ?? '', now ?? '') : text.slice(text.indexOf('@@')).replace(/\n$/, '')
+      lines.push(`--- ${left}`, `+++ ${right}`, hunks)
     }
-    // An empty file has a header and no hunk.
-    const body = createTwoFilesPatch(left, right, old ?? '', now ?? '', undefined, undefined, { timeout: 5000 })
-    const text = body ?? wholly(left, right, old ?? '', now ?? '')
-    const hunks = text.slice(text.indexOf('--- '))
-    write(`${lines.join('\n')}\n${hunks.includes('@@') ? hunks : ''}`)
+    if (lines.length > 1) write(`${lines.join('\n')}\n`)
   }
   for (const change of changes) {
     if (change.kind === 'added') patch(change.path, change.path, undefined, change.after)
@@ -53,8 +61,11 @@ export async function unifiedDiff(
       } finally {
         before.release(entry)
       }
-    } else if (change.kind === 'renamed') patch(change.path, change.from, change.before, change.after)
-    else patch(change.path, change.path, change.before, change.after)
+    } else {
+      const from = change.kind === 'renamed' ? change.from : change.path
+      const same = !change.aspects.includes('content') && !change.aspects.includes('type')
+      patch(change.path, from, change.before, change.after, same)
+    }
   }
 }
 
@@ -73,14 +84,16 @@ function dataOf(tree: MergedTree, path: string, a: Attributes): string | null | 
   }
 }
 
-/** What is left when finding the shortest difference takes too long: all out, all in. */
-function wholly(left: string, right: string, old: string, now: string): string {
-  const a = old.split('\n').slice(0, old.endsWith('\n') ? -1 : undefined)
-  const b = now.split('\n').slice(0, now.endsWith('\n') ? -1 : undefined)
-  const end = (text: string): string => (text === '' || text.endsWith('\n') ? '' : '\\ No newline at end of file\n')
-  const lines = (sign: string, all: string[]): string => all.map(l => `${sign}${l}\n`).join('')
-  const head = `--- ${left}\n+++ ${right}\n@@ -1,${a.length} +1,${b.length} @@\n`
-  return head + lines('-', a) + end(old) + lines('+', b) + end(now)
+/** The hunk when finding the shortest difference takes too long: all out, all in. */
+function wholly(old: string, now: string): string {
+  const linesOf = (text: string): string[] =>
+    text.split('\n').slice(0, text.endsWith('\n') || text === '' ? -1 : undefined)
+  const side = (sign: string, text: string): string[] => {
+    const marked = linesOf(text).map(l => sign + l)
+    return text === '' || text.endsWith('\n') ? marked : [...marked, '\\ No newline at end of file']
+  }
+  const range = (text: string): string => (text === '' ? '0,0' : `1,${linesOf(text).length}`)
+  return [`@@ -${range(old)} +${range(now)} @@`, ...side('-', old), ...side('+', now)].join('\n')
 }
 
 function gitMode(a: Attributes): string {
