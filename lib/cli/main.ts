@@ -15,6 +15,7 @@ export type Streams = Pick<Context, 'stdin' | 'stdout' | 'stderr'>
 /** Runs `lamina` with `argv` (without node and script). Never throws; returns the exit code. */
 export async function main(argv: readonly string[], streams: Streams = process): Promise<number> {
   const state: State = { verb: 'lamina', debug: false, command: undefined }
+  if (streams === process) endWithReader(state)
   try {
     return await dispatch(argv, streams, state)
   } catch (error) {
@@ -25,6 +26,18 @@ export async function main(argv: readonly string[], streams: Streams = process):
     const own = (error as { exitCode?: unknown } | null)?.exitCode
     return typeof own === 'number' ? own : exitCodeFor(codeOf(error), state.command?.runsProcess === true)
   }
+}
+
+/**
+ * Whoever read our output has gone (`lamina diff web | head`): there is nothing left to do, and no error to tell. A process
+ * that was started goes on; its exit code still counts.
+ */
+function endWithReader(state: State): void {
+  for (const stream of [process.stdout, process.stderr])
+    stream.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EPIPE') throw error
+      if (state.command?.runsProcess !== true) process.exit(ExitCode.Ok)
+    })
 }
 
 interface State {

@@ -12,7 +12,11 @@ export const command = defineCommand({
     content: { type: 'boolean', describe: 'Unified diff of text files' },
     'name-only': { type: 'boolean', describe: 'Only the paths' },
     tar: { type: 'boolean', describe: 'The difference as a layer tar on standard output' },
-    renames: { alias: 'M', type: 'boolean', describe: 'Say renamed where a directory moved, not removed and added' },
+    renames: {
+      alias: 'M',
+      type: 'boolean',
+      describe: 'Say which directories moved from where (--no-renames: list all that is below them)',
+    },
     'ignore-times': { type: 'boolean', describe: 'Leave out what differs in modification time alone' },
     path: { type: 'string', array: true, describe: 'Only this path and what is below it (repeatable)' },
   },
@@ -54,7 +58,8 @@ export const command = defineCommand({
         await writeAll(stdout, writeTar(layerTar(before, after, { within }).entries))
         return
       }
-      const renames = args.renames ?? args.json === true
+      // A directory that moved is one change, not one for each name below it: a list that costs what changed.
+      const renames = args.renames ?? (args.stat !== true && args.content !== true)
       const changes = compareTrees(before, after, { renames, within, ignoreTimes: args.ignoreTimes === true })
       const show = stdout.isTTY === true ? printableBytes : (bytes: string): string => printableBytes(bytes)
       if (args.json === true) {
@@ -92,7 +97,8 @@ export const command = defineCommand({
         const { dockerLines } = await import('../../diff/lines.js')
         const lines = dockerLines(changes)
         let text = ''
-        if (renames) for (const c of changes) if (c.kind === 'renamed') text += `R ${show(c.from)} -> ${show(c.path)}\n`
+        if (args.renames === true)
+          for (const c of changes) if (c.kind === 'renamed') text += `R ${show(c.from)} -> ${show(c.path)}\n`
         for (const { kind, path } of lines) text += `${kind} ${show(path)}\n`
         stdout.write(text)
       }
