@@ -6,7 +6,7 @@
  * Invariant: a result is a payload length >= 0, `-errno`, PENDING, or NO_REPLY; nothing is allocated on the way.
  */
 import { E } from '../errno.js'
-import { PENDING, type Entry, type Filesystem, type OpenResult, type SetAttr } from '../union/filesystem.js'
+import { PENDING, ROOT, type Entry, type Filesystem, type OpenResult, type SetAttr } from '../union/filesystem.js'
 import { Stat, StatFs } from '../sys/stat.js'
 import { Dirents } from './dirents.js'
 import type { Agreed } from './negotiate.js'
@@ -28,6 +28,7 @@ import {
 } from './protocol.js'
 import type { Reply } from './reply.js'
 import type { Request } from './request.js'
+import { TREE_NAME, TREE_NODE } from './tree.js'
 
 /** A handler's result when the kernel expects no answer. */
 export const NO_REPLY = -0x40000001
@@ -43,6 +44,8 @@ export interface HandlersOptions {
   readonly notifier: Notifier
   /** fsync succeeds without doing anything: answered ENOSYS once, which the kernel keeps as success. */
   readonly volatile: boolean
+  /** Answer for the tree's second id of the root (tree.ts). */
+  readonly tree: boolean
 }
 
 export class Handlers {
@@ -52,6 +55,7 @@ export class Handlers {
   readonly #files: OpenFiles
   readonly #notifier: Notifier
   readonly #volatile: boolean
+  #tree: boolean
   readonly #dirents: Dirents
   readonly #entry: Entry = { nodeid: 0, generation: 0, entryTimeout: 0, attrTimeout: 0, attr: new Stat() }
   readonly #opened: OpenResult = { handle: 0, mode: 0, backingFd: -1, keepCache: false }
@@ -82,6 +86,7 @@ export class Handlers {
     this.#files = options.files
     this.#notifier = options.notifier
     this.#volatile = options.volatile
+    this.#tree = options.tree
     this.#dirents = new Dirents(options.reply, options.files)
   }
 
@@ -112,7 +117,7 @@ export class Handlers {
       case Op.READDIR:
         return this.#readdir(false)
       case Op.FORGET:
-        this.#fs.forget(this.#in.node, this.#in.u64(ARG))
+        if (!this.#in.byTree) this.#fs.forget(this.#in.node, this.#in.u64(ARG))
         return NO_REPLY
       case Op.BATCH_FORGET:
         return this.#batchForget()
@@ -199,7 +204,7 @@ export class Handlers {
       case Op.MKDIR:
       case Op.SYMLINK:
       case Op.LINK:
-        if (this.#entry.nodeid !== 0) this.#fs.forget(this.#entry.nodeid, 1)
+        if (this.#entry.nodeid !== 0 && this.#entry.nodeid !== TREE_NODE) this.#fs.forget(this.#entry.nodeid, 1)
         return
       case Op.READDIRPLUS:
         this.#dirents.counted(node => this.#fs.forget(node, 1))
@@ -210,8 +215,26 @@ export class Handlers {
   }
 
   #lookup(): number {
-    const r = this.#fs.lookup(this.#in.caller, this.#in.node, this.#in.name(ARG), this.#entry)
+    const name = this.#in.name(ARG)
+    if (this.#tree && this.#in.node === ROOT && name === TREE_NAME) return this.#lookupTree()
+    const r = this.#fs.lookup(this.#in.caller, this.#in.node, name, this.#entry)
     return r < 0 ? r : this.#answerEntry()
+  }
+
+  /**
+   * The root by its second id (tree.ts). Once: nobody but the server can reach the mount then. Should it be shown as it is
+   * after all, the name is looked up again, and is like any other.
+   */
+  #lookupTree(): number {
+    this.#tree = false
+    const entry = this.#entry
+    const timeout = this.#fs.getattr(this.#in.caller, ROOT, 0, entry.attr)
+    if (timeout < 0) return timeout
+    entry.nodeid = TREE_NODE
+    entry.generation = 0
+    entry.attrTimeout = timeout
+    entry.entryTimeout = 0
+    return this.#answerEntry()
   }
 
   /** fuse_entry_out of `#entry`. A negative entry (nodeid 0) needs its timeout only. */
@@ -223,8 +246,10 @@ export class Handlers {
 
   #batchForget(): number {
     const count = this.#in.u32(ARG)
-    for (let i = 0, at = ARG + 8; i < count && at + 16 <= this.#in.end; i++, at += 16)
-      this.#fs.forget(this.#in.u64(at), this.#in.u64(at + 8))
+    for (let i = 0, at = ARG + 8; i < count && at + 16 <= this.#in.end; i++, at += 16) {
+      const node = this.#in.u64(at)
+      if (node !== TREE_NODE) this.#fs.forget(node, this.#in.u64(at + 8))
+    }
     return NO_REPLY
   }
 
@@ -313,7 +338,7 @@ export class Handlers {
     const from = this.#in
     const name = from.name(ARG + struct)
     const newName = from.name(ARG + struct + name.length + 1)
-    return this.#fs.rename(from.caller, from.node, name, from.u64(ARG), newName, flags)
+    return this.#fs.rename(from.caller, from.node, name, from.nodeAt(ARG), newName, flags)
   }
 
   #open(): number {

@@ -4,9 +4,10 @@
  * (linux/fuse.h). A u64 is read as a number: node ids, handles and file offsets are below 2^53.
  * Invariant: no read goes past the bytes of the current request, whatever its fields say.
  */
-import type { Caller, Io } from '../union/filesystem.js'
+import { ROOT, type Caller, type Io } from '../union/filesystem.js'
 import { addressOf, alloc } from '../sys/libc.js'
 import { EXT_GROUPS, IN_HEADER, MAX_IO } from './protocol.js'
+import { TREE_NODE } from './tree.js'
 
 /** read(2) on /dev/fuse wants room for max_write and its headers (else EINVAL); a page more keeps it simple. */
 const CAPACITY = MAX_IO + 4096
@@ -21,6 +22,8 @@ export class Request implements Io {
   uniqueLow = 0
   uniqueHigh = 0
   node = 0
+  /** The request is for the root by its second id (tree.ts). */
+  byTree = false
   /** Where the extensions begin; `length` without any. Names and data end here. */
   end = 0
   readonly #view = new DataView(this.buffer.buffer, this.buffer.byteOffset, CAPACITY)
@@ -33,7 +36,8 @@ export class Request implements Io {
     this.opcode = view.getUint32(4, true)
     this.uniqueLow = view.getUint32(8, true)
     this.uniqueHigh = view.getUint32(12, true)
-    this.node = this.u64(16)
+    this.node = this.nodeAt(16)
+    this.byTree = this.node === ROOT && view.getUint32(20, true) !== 0
     const caller = this.caller
     caller.uid = view.getUint32(24, true)
     caller.gid = view.getUint32(28, true)
@@ -54,6 +58,12 @@ export class Request implements Io {
 
   u64(at: number): number {
     return this.#view.getUint32(at + 4, true) * 0x100000000 + this.#view.getUint32(at, true)
+  }
+
+  /** A node id. */
+  nodeAt(at: number): number {
+    const node = this.u64(at)
+    return node === TREE_NODE ? ROOT : node
   }
 
   /** A signed 64-bit field (times before 1970). */

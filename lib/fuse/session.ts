@@ -11,7 +11,7 @@
  */
 import { readFileSync } from 'node:fs'
 import { E, FsError } from '../errno.js'
-import { PENDING, type Filesystem, type Host, type Job, type NodeId } from '../union/filesystem.js'
+import { PENDING, ROOT, type Filesystem, type Host, type Job, type NodeId } from '../union/filesystem.js'
 import { POLL } from '../sys/constants.js'
 import { eventDrain, PollSet } from '../sys/event.js'
 import { close, readAt, writeAt } from '../sys/file.js'
@@ -24,6 +24,7 @@ import { OpenFiles } from './open-files.js'
 import { Op, OP_COUNT } from './protocol.js'
 import { Reply } from './reply.js'
 import { Request } from './request.js'
+import { TREE_NODE } from './tree.js'
 import { createWake, type Wake } from './wake.js'
 
 export interface SessionOptions {
@@ -32,6 +33,8 @@ export interface SessionOptions {
   readonly filesystem: Filesystem
   readonly wishes: Wishes
   readonly volatile: boolean
+  /** The mount is shown by `treeOf` (tree.ts): the name TREE_NAME in its root is taken. */
+  readonly tree?: boolean
   readonly log: (message: string) => void
   /** Requests seen, by opcode; `Counter` names the others. Shared memory, so that another thread can look. */
   readonly counters?: Float64Array
@@ -105,6 +108,7 @@ export class Session implements Host {
       files: this.#files,
       notifier: this.#notifier,
       volatile: options.volatile,
+      tree: options.tree === true,
     })
     this.#polls = new PollSet([
       { fd: options.fd, events: POLL.IN },
@@ -130,6 +134,7 @@ export class Session implements Host {
 
   invalidateAttributes(node: NodeId): void {
     this.#notifier.invalidateAttributes(node)
+    if (node === ROOT) this.#notifier.invalidateAttributes(TREE_NODE)
   }
 
   invalidateNames(): boolean {

@@ -3,10 +3,12 @@
  * and making the mount itself with errors in our codes.
  */
 import { bytesOf } from '../bytes.js'
-import { FsError } from '../errno.js'
+import { E, FsError } from '../errno.js'
 import { HelperError, mountAt, mountByHelper, mountDetached, type Detached, type MountOptions } from '../fuse/mount.js'
 import { Session, type SessionOptions } from '../fuse/session.js'
-import { MOUNT_ATTR, MS } from '../sys/constants.js'
+import { AT, MOUNT_ATTR, MOVE_MOUNT, MS } from '../sys/constants.js'
+import { close } from '../sys/file.js'
+import { moveMount } from '../sys/mount.js'
 import { MountError } from './failure.js'
 import { inInitialUserNamespace, mayMount } from './privilege.js'
 import { isWritable, type MountSpec } from './spec.js'
@@ -14,7 +16,7 @@ import type { Stack } from './stack.js'
 
 export interface ConnectOptions extends Pick<
   SessionOptions,
-  'fd' | 'log' | 'counters' | 'wake' | 'wakeFds' | 'onReady'
+  'fd' | 'tree' | 'log' | 'counters' | 'wake' | 'wakeFds' | 'onReady'
 > {
   readonly spec: MountSpec
   readonly stack: Stack
@@ -44,24 +46,32 @@ function options(spec: MountSpec): MountOptions {
   }
 }
 
-/** Mounts `spec` on the directory `mountpoint`, by the helper where the process may not. Throws MountError. */
-export function attach(spec: MountSpec, mountpoint: string): number {
+/**
+ * Makes the mount of `spec`. `mountFd` is it, in no tree yet (to be `put`), or -1 when it had to be mounted on `mountpoint`
+ * at once: by the helper where the process may not mount, or on a kernel below 5.2. Throws MountError.
+ */
+export function begin(spec: MountSpec, mountpoint: string | undefined): Detached {
+  const attributes = (spec.nosuid === true ? MOUNT_ATTR.NOSUID : 0) | (spec.nodev === true ? MOUNT_ATTR.NODEV : 0)
   try {
-    const how = mayMount() ? mountAt : mountByHelper
-    return how(bytesOf(mountpoint), options(spec))
+    if (mountpoint === undefined || mayMount()) {
+      try {
+        return mountDetached(options(spec), attributes)
+      } catch (error) {
+        if (mountpoint === undefined || !(error instanceof FsError) || error.errno !== -E.ENOSYS) throw error
+        return { fd: mountAt(bytesOf(mountpoint), options(spec)), mountFd: -1 }
+      }
+    }
+    return { fd: mountByHelper(bytesOf(mountpoint), options(spec)), mountFd: -1 }
   } catch (error) {
-    throw mountFailure(error, mountpoint)
+    throw mountFailure(error, mountpoint ?? 'a tree of its own')
   }
 }
 
-/** Makes the mount of `spec` without a place in the tree. Throws MountError. */
-export function attachDetached(spec: MountSpec): Detached {
-  const attributes = (spec.nosuid === true ? MOUNT_ATTR.NOSUID : 0) | (spec.nodev === true ? MOUNT_ATTR.NODEV : 0)
-  try {
-    return mountDetached(options(spec), attributes)
-  } catch (error) {
-    throw mountFailure(error, 'a tree of its own')
-  }
+/** Puts the detached mount `mountFd` on `mountpoint`, and closes it. Throws MountError. */
+export function put(mountFd: number, mountpoint: string): void {
+  const r = moveMount(mountFd, '', AT.FDCWD, bytesOf(mountpoint), MOVE_MOUNT.F_EMPTY_PATH | MOVE_MOUNT.T_SYMLINKS)
+  close(mountFd)
+  if (r < 0) throw mountFailure(new FsError(r, 'mount', mountpoint), mountpoint)
 }
 
 function mountFailure(error: unknown, where: string): unknown {

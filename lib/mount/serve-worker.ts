@@ -39,6 +39,7 @@ async function main(port: MessagePort): Promise<void> {
         spec,
         stack,
         fd: order.fd,
+        tree: true,
         counters,
         wake,
         log: line => say({ kind: 'log', line }),

@@ -6,10 +6,12 @@
  */
 import { readdirSync, readlinkSync } from 'node:fs'
 import { bytesOf } from '../bytes.js'
-import { mountDevice, raiseReadAhead, unmount } from '../fuse/mount.js'
+import { mountDevice, raiseReadAhead, unmount, type Detached } from '../fuse/mount.js'
+import { treeOfAsync } from '../fuse/tree.js'
 import { AT } from '../sys/constants.js'
+import { close } from '../sys/file.js'
 import { checkMount } from './check.js'
-import { attach, connect } from './connect.js'
+import { begin, connect, put } from './connect.js'
 import { createCounters } from './counters.js'
 import { deregister, register, reserve, startTimeOf, type MountRecord } from './registry.js'
 import type { MountSpec } from './spec.js'
@@ -82,14 +84,16 @@ async function serveDirect(
   ready: (passthrough: boolean) => void,
   log: (message: string) => void,
 ): Promise<void> {
-  let fd: number
+  let begun: Detached
   try {
-    fd = attach(spec, mountpoint)
+    begun = begin(spec, mountpoint)
   } catch (error) {
     stack.filesystem.destroy()
     throw error
   }
-  const device = mountDevice(AT.FDCWD, bytesOf(mountpoint))
+  const { fd, mountFd } = begun
+  const device = mountFd >= 0 ? mountDevice(mountFd, '') : mountDevice(AT.FDCWD, bytesOf(mountpoint))
+  let failure: Error | undefined
   const session = connect({
     spec,
     stack,
@@ -97,15 +101,28 @@ async function serveDirect(
     log,
     counters: createCounters(stats),
     wakeFds: eventLoopFds(),
+    tree: mountFd >= 0,
     onReady: () => {
       if (device > 0) raiseReadAhead(device)
-      ready(session.passthrough)
+      if (mountFd < 0) ready(session.passthrough)
     },
   })
+  if (mountFd >= 0)
+    treeOfAsync(mountFd, tree => {
+      if (tree >= 0) close(mountFd)
+      try {
+        put(tree >= 0 ? tree : mountFd, mountpoint)
+        ready(session.passthrough)
+      } catch (error) {
+        // The mount is gone with that, so the session ends.
+        failure = error instanceof Error ? error : new Error(String(error))
+      }
+    })
   // The first turn is what puts the signal handlers of `serve` into the event loop's epoll set.
   do await new Promise(resolve => setImmediate(resolve))
   while (session.run() !== 'ended')
   await session.close()
+  if (failure !== undefined) throw failure
 }
 
 function ignore(): void {

@@ -9,11 +9,12 @@ import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
 import { bytesOf } from '../bytes.js'
 import { mountDevice, raiseReadAhead, unmount } from '../fuse/mount.js'
+import { treeOf } from '../fuse/tree.js'
 import { createWake } from '../fuse/wake.js'
 import { AT } from '../sys/constants.js'
 import { close } from '../sys/file.js'
 import { checkMount } from './check.js'
-import { attach, attachDetached } from './connect.js'
+import { begin, put } from './connect.js'
 import { sharedCounters, statsOf, type Stats } from './counters.js'
 import { failureFrom, MountError } from './failure.js'
 import type { FromServeWorker, ServeWorkerData, ToServeWorker } from './serve-worker.js'
@@ -100,17 +101,32 @@ async function run(
   let mountFd = -1
   try {
     await replies.next('opened')
-    if (mountpoint === undefined) ({ fd, mountFd } = attachDetached(spec))
-    else fd = attach(spec, mountpoint)
+    ;({ fd, mountFd } = begin(spec, mountpoint))
   } catch (error) {
     worker.postMessage('close' satisfies ToServeWorker)
     await ended
     throw error
   }
-  const device = mountpoint === undefined ? mountDevice(mountFd, '') : mountDevice(AT.FDCWD, bytesOf(mountpoint))
+  const device = mountFd >= 0 ? mountDevice(mountFd, '') : mountDevice(AT.FDCWD, bytesOf(mountpoint ?? ''))
   worker.postMessage({ fd } satisfies ToServeWorker)
   const { passthrough } = await replies.next('ready')
   if (device > 0) raiseReadAhead(device)
+  if (mountFd >= 0) {
+    const tree = treeOf(mountFd)
+    if (tree >= 0) {
+      close(mountFd)
+      mountFd = tree
+    }
+    if (mountpoint !== undefined) {
+      try {
+        put(mountFd, mountpoint)
+      } catch (error) {
+        await ended
+        throw error
+      }
+      mountFd = -1
+    }
+  }
   return make({ ended, passthrough, mountpoint, mountFd, counters })
 }
 

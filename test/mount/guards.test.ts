@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import t from 'tap'
 import { bytesOf } from '../../lib/bytes.js'
 import { errnoName } from '../../lib/errno.js'
-import { readCounters } from '../../lib/mount/counters.js'
+import { readCounters, type Stats } from '../../lib/mount/counters.js'
 import type { MountSpec } from '../../lib/mount/spec.js'
 import { AT, O, RENAME } from '../../lib/sys/constants.js'
 import { linkat, mkdirat, renameat2, unlinkat } from '../../lib/sys/dir.js'
@@ -220,6 +220,24 @@ print(n)`
   t.equal(w.python(walk), '10100\n')
   t.same(readCounters(record.stats), { ...before, sleeps: readCounters(record.stats)['sleeps'] })
 })
+
+t.test('nor do the absolute paths of another user, whatever the ACLs', options, async t => {
+  const w = workspace(t)
+  w.sh('mkdir $L/d $L/tree; for i in $(seq 20); do echo $i > $L/d/f$i; done; echo real > $L/tree/f')
+  const record = await w.mount()
+  const look = 'for i in $(seq 20); do test -f $M/d/f$i; done; cat $M/tree/f'
+  const user = { uid: 1000, gid: 1000 }
+  t.equal(w.sh(look, user), 'real\n')
+  w.sh('for i in $(seq 20); do test -f $M/d/f$i; done', user)
+  const before = readCounters(record.stats)
+  w.sh('for i in $(seq 20); do test -f $M/d/f$i; done', user)
+  const { LOOKUP, GETATTR, GETXATTR } = readCounters(record.stats)
+  t.same({ LOOKUP, GETATTR, GETXATTR }, pick(before))
+})
+
+function pick({ LOOKUP, GETATTR, GETXATTR }: Stats): Partial<Stats> {
+  return { LOOKUP, GETATTR, GETXATTR } as Partial<Stats>
+}
 
 t.test('reading a large file makes no READ request with passthrough', options, async t => {
   const w = workspace(t)
