@@ -15,6 +15,8 @@ const options = {
   platform: 'node',
   target: 'node20',
   external: ['koffi', 'fuse-native'],
+  // A script from the code cache has no import(): what stays outside the bundle is required.
+  supported: { 'dynamic-import': false },
   minifySyntax: true,
   minifyWhitespace: true,
   sourcemap: 'linked',

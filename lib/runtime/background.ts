@@ -23,7 +23,7 @@ export function startInBackground(
   container: Container,
   options: BackgroundOptions = {},
 ): Background {
-  const main = fileURLToPath(new URL('./supervisor-main.js', import.meta.url))
+  const main = fileURLToPath(new URL('./supervisor-main.cjs', import.meta.url))
   const log = openSync(join(container.directory, 'supervisor.log'), 'a', 0o600)
   const size = options.size === undefined ? '' : `${options.size.rows}x${options.size.columns}`
   const child = spawn(

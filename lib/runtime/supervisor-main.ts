@@ -24,10 +24,13 @@ function report(value: unknown): void {
   closeSync(REPORT)
 }
 
-const containers = new Containers(root, runRoot)
-const container = containers.load(id)
-if (container === undefined) report({ code: 'NO_SUCH_CONTAINER', message: `no such container: ${id}` })
-else {
+async function main(): Promise<void> {
+  const containers = new Containers(root, runRoot)
+  const container = containers.load(id)
+  if (container === undefined) {
+    report({ code: 'NO_SUCH_CONTAINER', message: `no such container: ${id}` })
+    return
+  }
   const [rows, columns] = size.split('x').map(Number)
   const supervisor = new Supervisor(containers, container, {
     size: rows && columns ? { rows, columns } : undefined,
@@ -36,7 +39,7 @@ else {
   const socket = serveSocket(supervisor)
   process.on('SIGTERM', () => void supervisor.stop(9, 0))
   try {
-    await supervisor.start(() => waitForClient(socket, container.config.tty || process.env['LAMINA_ATTACH'] === '1'))
+    await supervisor.start(() => waitForClient(socket))
     report({ pid: supervisor.pid })
     emit(containers.root, container, 'start')
     const exitCode = await supervisor.supervise()
@@ -54,7 +57,9 @@ else {
 }
 
 /** Holds the program back until the attached client is there, so that it sees the first byte. Not for ever. */
-function waitForClient(socket: { attached: Promise<void> }, wanted: boolean): Promise<void> {
-  if (!wanted || process.env['LAMINA_ATTACH'] !== '1') return Promise.resolve()
+function waitForClient(socket: { attached: Promise<void> }): Promise<void> {
+  if (process.env['LAMINA_ATTACH'] !== '1') return Promise.resolve()
   return Promise.race([socket.attached, new Promise<void>(resolve => setTimeout(resolve, 5000).unref())])
 }
+
+void main()
