@@ -1,5 +1,6 @@
 /** Builds in a store of its own, with an executor that runs on this machine (a fake) unless another is given. */
 import { spawn } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import { closeSync, mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Test } from 'tap'
@@ -162,7 +163,9 @@ export function describe(tree: Tree): Record<string, string> {
       } else if (isSymlink(st)) found[here] = `link → ${tree.readlink(here)}`
       else {
         const fd = tree.open(here)
-        found[here] = `file ${owner} ${readFileSync(fd, 'utf8')}`
+        const bytes = readFileSync(fd)
+        const content = bytes.length > 1000 ? createHash('sha256').update(bytes).digest('hex') : bytes.toString('utf8')
+        found[here] = `file ${owner} ${content}`
         closeSync(fd)
       }
     }

@@ -59,4 +59,6 @@ export function makeTinyBase(to: string): void {
 function put(from: string, to: string): void {
   mkdirSync(dirname(to), { recursive: true })
   copyFileSync(from, to)
+  // mount(8) is setuid root on the host; not every builder keeps that.
+  chmodSync(to, 0o755)
 }
