@@ -5,7 +5,8 @@
  *   it, all is. Data is on disk before the rename, unless the mount is volatile.
  * - Parents come first. A directory comes empty: its entries stay in the lowers and merge.
  * - Metadata-only copies (overlayfs's metacopy): a file of the right size without blocks, marked; the data follows when
- *   somebody writes, into the same inode, and removing the mark is what makes it count.
+ *   somebody writes: in a whole copy that takes its place, or, where it has several names, into the same inode, and
+ *   removing the mark is what makes it count.
  * - The parent's times are given back: the merged directory did not change.
  * - Long copies go to another thread (`host.defer`) and the caller returns PENDING.
  */
@@ -16,17 +17,16 @@ import { AT, O, S } from '../sys/constants.js'
 import { close, openat } from '../sys/file.js'
 import { Stat, statat } from '../sys/stat.js'
 import { restoreTimes } from './attributes.js'
-import { type Job, PENDING } from './filesystem.js'
+import { completeData } from './complete-copy.js'
+import { copyData, emptyCopy, setTimes, temporary } from './copy-data.js'
 import { enterIndex, holdOffset } from './hard-links.js'
 import { setImpure } from './marks.js'
 import { mutate } from './mutate.js'
-import { type Before, type Copying, DirKind, extraOf, type Node, Presence } from './node.js'
+import { DirKind, extraOf, type Node, Presence } from './node.js'
 import { lowerPath } from './redirect.js'
 import type { Tree } from './tree.js'
-import { directoryFd, getxattrUpper, openUpper, statUpper } from './upper.js'
+import { directoryFd } from './upper.js'
 
-/** Files up to this size are copied within the call: a copy in the page cache takes less than waking another thread. */
-const INLINE = 1 << 20
 const NOTHING = Buffer.alloc(0)
 
 const parentSt = new Stat()
@@ -160,7 +160,7 @@ function copyUpFile(tree: Tree, node: Node, want: Presence, limit: number): numb
   const meta = !busy && want === Presence.Meta && tree.metacopy && sourceSt.size > 0
   const fd = meta || size === 0 ? emptyCopy(tree) : copyData(tree, node, size)
   if (fd < 0) return fd
-  const done = finishFile(tree, node, fd, meta)
+  const done = finishFile(tree, node, fd, meta, limit < sourceSt.size)
   close(fd)
   return done
 }
@@ -172,18 +172,8 @@ function statSource(tree: Tree, node: Node): number {
   return tree.layer(face.layer).stat(face.node, sourceSt)
 }
 
-/** The name in the work directory of the copy whose fd `emptyCopy` or `copyData` returned last. */
-let temporary = ''
-
-function emptyCopy(tree: Tree): number {
-  const { work } = tree
-  if (work === null) return -E.EROFS
-  temporary = work.name()
-  return mutate.openat(work.fd, temporary, O.CREAT | O.EXCL | O.RDWR, 0o600)
-}
-
 /** Everything but the data onto a copy (`fd`, called `temporary`), the index entry of a hard-linked one, and its name. */
-function finishFile(tree: Tree, node: Node, fd: number, meta: boolean): number {
+function finishFile(tree: Tree, node: Node, fd: number, meta: boolean, cut: boolean): number {
   const { work } = tree
   if (work === null) return -E.EROFS
   const st = sourceSt
@@ -193,7 +183,7 @@ function finishFile(tree: Tree, node: Node, fd: number, meta: boolean): number {
   if (r >= 0 && meta) r = mutate.fsetxattr(fd, `${tree.xattrPrefix}metacopy`, NOTHING)
   if (r >= 0 && meta) r = pointToData(tree, node, fd)
   if (r >= 0) r = tree.origins.writeTo(fd, faceLayer(node), faceNode(node), node.ino)
-  if (r >= 0) r = mutate.futimens(fd, st.atime, st.atimeNs, st.mtime, st.mtimeNs)
+  if (r >= 0) r = setTimes(fd, st, cut)
   return settle(tree, node, name, st, meta ? Presence.Meta : Presence.Full, r)
 }
 
@@ -264,133 +254,6 @@ function settle(tree: Tree, node: Node, name: string, st: Stat, presence: Presen
   }
   node.upper = presence
   return indexed ? holdOffset(tree, node) : 0
-}
-
-/**
- * Copies the first `size` bytes of a node's lower data to a fresh file in the work directory, called `temporary`. Returns an
- * fd of it that the caller closes, PENDING, or `-errno`.
- */
-function copyData(tree: Tree, node: Node, size: number): number {
-  const running = node.extra?.copy ?? null
-  if (running !== null) return resume(tree, node, running)
-  const from = tree.layer(node.layer).open(node.lower)
-  if (from < 0) return from
-  const to = emptyCopy(tree)
-  if (to < 0) {
-    close(from)
-    return to
-  }
-  const r = copyOrDefer(tree, node, from, to, size)
-  if (r === PENDING) return r
-  close(from)
-  if (r >= 0) return to
-  close(to)
-  tree.work?.discard(temporary)
-  return r
-}
-
-/** Copies at once what is small or can be shared; else starts a job, which then owns both fds. */
-function copyOrDefer(tree: Tree, node: Node, from: number, to: number, size: number): number {
-  if (size <= INLINE) {
-    const r = mutate.copyData(from, to, size)
-    return r < 0 || tree.volatile ? r : mutate.fdatasync(to)
-  }
-  if (mutate.ficlone(to, from) >= 0) return mutate.ftruncate(to, size)
-  const copy: Copying = {
-    job: {
-      spec: { op: 'copy', from, to, size, sync: !tree.volatile },
-      done: (result: number): void => {
-        copy.result = result
-      },
-    } satisfies Job,
-    name: temporary,
-    from,
-    to,
-    before: null,
-    result: 1,
-  }
-  extraOf(node).copy = copy
-  return tree.host.defer(copy.job)
-}
-
-function resume(tree: Tree, node: Node, copy: Copying): number {
-  if (copy.result === 1) return tree.host.defer(copy.job)
-  extraOf(node).copy = null
-  close(copy.from)
-  temporary = copy.name
-  if (copy.result >= 0) return copy.to
-  close(copy.to)
-  if (copy.name !== '') tree.work?.discard(copy.name)
-  return copy.result
-}
-
-/**
- * Puts the data into a metadata-only copy, in place: until its mark is removed the lower's data counts. A file that is to be
- * cut shorter is, before the mark goes: then its data is the lower's as far as it reaches.
- */
-function completeData(tree: Tree, node: Node, limit: number): number {
-  const running = node.extra?.copy ?? null
-  let r: number
-  let to: number
-  let before: Before
-  if (running !== null) {
-    to = resume(tree, node, running)
-    if (to === PENDING) return to
-    before = running.before ?? beforeOf(tree, node)
-    if (to < 0) return to
-    r = 0
-  } else {
-    before = beforeOf(tree, node)
-    to = openUpper(tree, node, O.RDWR)
-    if (to < 0) return to
-    r = limit <= 0 ? 0 : fill(tree, node, to, Math.min(limit, before.size))
-    if (r === PENDING) {
-      const { extra } = node
-      if (extra !== null && extra.copy !== null) extra.copy.before = before
-      return r
-    }
-  }
-  if (r >= 0 && limit < before.size) r = mutate.ftruncate(to, limit)
-  if (r >= 0 && before.capability !== null) r = mutate.fsetxattr(to, CAPABILITY, before.capability)
-  if (r >= 0) r = mutate.futimens(to, before.atime, before.atimeNs, before.mtime, before.mtimeNs)
-  if (r >= 0) r = mutate.fremovexattr(to, `${tree.xattrPrefix}metacopy`)
-  if (r >= 0) node.upper = Presence.Full
-  else empty(to, before)
-  close(to)
-  return r < 0 ? r : 0
-}
-
-function fill(tree: Tree, node: Node, to: number, size: number): number {
-  const from = tree.layer(node.layer).open(node.lower)
-  if (from < 0) return from
-  temporary = ''
-  const r = copyOrDefer(tree, node, from, to, size)
-  if (r !== PENDING) close(from)
-  return r
-}
-
-const CAPABILITY = 'security.capability'
-
-/** What filling a file with its data would lose. */
-function beforeOf(tree: Tree, node: Node): Before {
-  const st = sourceSt
-  statUpper(tree, node, st)
-  const capability = getxattrUpper(tree, node, CAPABILITY)
-  return {
-    size: st.size,
-    atime: st.atime,
-    atimeNs: st.atimeNs,
-    mtime: st.mtime,
-    mtimeNs: st.mtimeNs,
-    capability: typeof capability === 'number' ? null : capability,
-  }
-}
-
-/** A copy that failed (no space, say) gives its space back. The mark is still there: the lower's data counts. */
-function empty(to: number, before: Before): void {
-  mutate.ftruncate(to, 0)
-  mutate.ftruncate(to, before.size)
-  mutate.futimens(to, before.atime, before.atimeNs, before.mtime, before.mtimeNs)
 }
 
 /** A removed lower file that is still open gets a copy without a name, for as long as it is used. */
