@@ -22,7 +22,8 @@ export function completeData(tree: Tree, node: Node, limit: number): number {
   const running = node.extra?.copy ?? null
   const r = statUpper(tree, node, sourceSt)
   if (r < 0) return r
-  const inPlace = running === null ? node.parent === null || sourceSt.nlink > 1 : running.name === ''
+  const named = node.parent !== null && sourceSt.nlink === 1 && (node.extra === null || node.extra.index === '')
+  const inPlace = running === null ? !named : running.name === ''
   return inPlace ? completeInPlace(tree, node, limit) : completeByRename(tree, node, limit)
 }
 
