@@ -13,7 +13,7 @@ import { writeIndex } from '../layer/erofs-write.js'
 import { DEFAULT_LIMITS, type IngestLimits, LayerIngest } from '../layer/tar-ingest.js'
 import { readTar } from '../layer/tar-read.js'
 import { O } from '../sys/constants.js'
-import { close, fdatasync, open, pwriteAll } from '../sys/file.js'
+import { close, fdatasync, open, pwriteAll, startWriteback } from '../sys/file.js'
 import { ImageError } from './error.js'
 import { type Compression, inflate } from './inflate.js'
 import { ObjectSink } from './objects.js'
@@ -48,6 +48,7 @@ export interface ImportOptions {
 }
 
 const PROGRESS_STEP = 1 << 20
+const WRITEBACK_STEP = 8 << 20
 
 /**
  * Imports one layer from `source` into the store. `directory` is a directory of this import alone inside a session of
@@ -194,6 +195,7 @@ export class BlobWriter {
   readonly #hash = createHash('sha256')
   readonly #path: string | undefined
   #fd = -1
+  #writeback = 0
   size = 0
 
   constructor(path: string | undefined) {
@@ -205,6 +207,10 @@ export class BlobWriter {
     this.#hash.update(chunk)
     if (this.#fd >= 0) check(pwriteAll(this.#fd, chunk, this.size), 'write', this.#path)
     this.size += chunk.length
+    if (this.#fd >= 0 && this.size - this.#writeback >= WRITEBACK_STEP) {
+      startWriteback(this.#fd, this.#writeback, this.size - this.#writeback)
+      this.#writeback = this.size
+    }
   }
 
   finish(): Digest {

@@ -11,13 +11,16 @@ import { EMPTY_SHA256, RESERVED } from '../layer/erofs-format.js'
 import type { ObjectWriter } from '../layer/tar-ingest.js'
 import { O } from '../sys/constants.js'
 import { mkdirat, renameat2, unlinkat } from '../sys/dir.js'
-import { close, fsync, ftruncate, open, openat, pwriteAll, syncfs } from '../sys/file.js'
+import { close, fsync, ftruncate, open, openat, pwriteAll, startWriteback, syncfs } from '../sys/file.js'
 import { fchmod, Stat, statat } from '../sys/stat.js'
 
 /** Files up to this size are collected in memory, so that a duplicate costs no write at all. */
 const SMALL = 1024 * 1024
 /** Zeros are looked for in units of this: what a hole has to be on common filesystems. */
 const HOLE_UNIT = 4096
+/** The disk works while the import does: else commit() would wait for all of it at the end. */
+const WRITEBACK_STEP = 8 * 1024 * 1024
+const WRITEBACK_SMALL = 64 * 1024
 const zeros = Buffer.alloc(64 * 1024)
 const restrictive = (process.umask() & 0o444) !== 0
 
@@ -33,6 +36,8 @@ export class ObjectSink implements ObjectWriter {
   /** Bytes hashed so far, holes included. */
   #hashed = 0
   #whole: Buffer | undefined
+  /** Up to here the disk has been told to write. */
+  #writeback = 0
   #hash: Hash | undefined
   #fd = -1
   /** Objects that came new, and their bytes. */
@@ -50,6 +55,7 @@ export class ObjectSink implements ObjectWriter {
     this.#size = size
     this.#hashed = 0
     this.#whole = undefined
+    this.#writeback = 0
     if (size > SMALL) {
       this.#hash = createHash('sha256')
       this.#fd = check(openat(this.#staging, 'incoming', O.WRONLY | O.CREAT | O.EXCL, 0o444), 'open', this.#stagingPath)
@@ -72,6 +78,10 @@ export class ObjectSink implements ObjectWriter {
     this.#hash?.update(chunk)
     this.#hashed += chunk.length
     this.#writeData(chunk, offset)
+    if (this.#hashed - this.#writeback >= WRITEBACK_STEP) {
+      startWriteback(this.#fd, this.#writeback, this.#hashed - this.#writeback)
+      this.#writeback = this.#hashed
+    }
   }
 
   end(): string {
@@ -87,6 +97,7 @@ export class ObjectSink implements ObjectWriter {
     const fd = this.#fd
     this.#fd = -1
     const r = ftruncate(fd, this.#size)
+    startWriteback(fd, this.#writeback, this.#size - this.#writeback)
     if (restrictive) fchmod(fd, 0o444)
     close(fd)
     check(r, 'ftruncate', this.#stagingPath)
@@ -130,6 +141,7 @@ export class ObjectSink implements ObjectWriter {
     this.#stagingFor(hex)
     const fd = check(openat(this.#staging, place(hex), O.WRONLY | O.CREAT | O.EXCL, 0o444), 'open', this.#stagingPath)
     const r = pwriteAll(fd, content, 0)
+    if (content.length >= WRITEBACK_SMALL) startWriteback(fd, 0, content.length)
     if (restrictive) fchmod(fd, 0o444)
     close(fd)
     check(r, 'write', this.#stagingPath)

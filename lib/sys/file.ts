@@ -21,6 +21,7 @@ const c = {
   fdatasync: libc.func('int fdatasync(int fd)'),
   syncfs: libc.func('int syncfs(int fd)'),
   flock: libc.func('int flock(int fd, int op)'),
+  syncFileRange: libc.func('int sync_file_range(int fd, int64_t off, int64_t n, uint flags)'),
   copyFileRange: libc.func(
     'intptr_t copy_file_range(int in, uintptr_t offIn, int out, uintptr_t offOut, size_t n, uint flags)',
   ),
@@ -151,6 +152,14 @@ export function fdatasync(fd: number): number {
 
 export function syncfs(fd: number): number {
   return ret(c.syncfs(fd) as number)
+}
+
+/**
+ * Starts writing `length` bytes from `offset` to disk and does not wait (sync_file_range(2), SYNC_FILE_RANGE_WRITE), so
+ * that a later fsync or syncfs has less to do. No promise of durability; a filesystem without it says ENOSYS or EINVAL.
+ */
+export function startWriteback(fd: number, offset: number, length: number): number {
+  return ret(c.syncFileRange(fd, offset, length, 2) as number)
 }
 
 /** flock(2) with LOCK bits. */
