@@ -59,6 +59,11 @@ export class LogWriter {
       if (stop < 0) break
       out += this.#record(stream, text.slice(at, stop))
       at = stop
+      // One write for many lines, unless the file would then be too large: records go to the next one whole.
+      if (this.#maxSize > 0 && this.#size + out.length > this.#maxSize) {
+        this.#append(out)
+        out = ''
+      }
     }
     partial.text = text.slice(at)
     this.#append(out)

@@ -4,6 +4,7 @@ import { chmodSync, existsSync, readFileSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { Lamina, unable, until } from './lamina.js'
 
+t.setTimeout(170_000)
 const skip = unable()
 
 /** Names, types, modes, owners, sizes, mtimes and link targets of trees, and the contents of the small ones. */
