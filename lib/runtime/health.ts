@@ -49,15 +49,15 @@ async function probe(container: Container, check: HealthCheck): Promise<{ exitCo
     executed.stdio.listen((_, chunk) => {
       if (output.length < OUTPUT) output += chunk.toString('utf8')
     })
-    let late = false
+    const deadline = { passed: false }
     const timer = setTimeout(() => {
-      late = true
+      deadline.passed = true
       executed.signal(9)
     }, check.timeout * 1000)
     const exit = await executed.exit
     clearTimeout(timer)
     executed.stdio.close()
-    if (late) return { exitCode: -1, output: `Health check exceeded timeout (${check.timeout}s)` }
+    if (deadline.passed) return { exitCode: -1, output: `Health check exceeded timeout (${check.timeout}s)` }
     return { exitCode: exit.code, output: output.slice(0, OUTPUT) }
   } catch (error) {
     return { exitCode: -1, output: error instanceof Error ? error.message : String(error) }

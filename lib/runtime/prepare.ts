@@ -95,7 +95,7 @@ function detached(m: OciMount, options: MountOptions, fds: number[]): number {
   try {
     need(fsconfigString(context, 'source', m.source), 'fsconfig source', m.source)
     for (const word of options.data) {
-      const [key = '', value] = split(word)
+      const [key, value] = split(word)
       const r =
         value === undefined ? fsconfig(context, FSCONFIG.SET_FLAG, key) : fsconfigString(context, key, bytesOf(value))
       if (r < 0) throw new RuntimeError('INVALID', `mount ${m.destination}: ${m.type} does not take '${word}'`)

@@ -179,7 +179,13 @@ t.test('what a process in a container can see and do', { skip, timeout: 150_000 
     chmodSync(dir, 0o777)
     const r = sh(
       'touch /x 2>/dev/null && echo root; touch /t/x && echo tmpfs; touch /ro/x 2>/dev/null && echo ro; touch /rw/x && echo rw; grep -c " /t tmpfs .*noexec" /proc/mounts',
-      ...['--read-only', '--tmpfs', '/t:size=1m', '-v', `${dir}:/ro:ro`, '-v', `${dir}:/rw`],
+      '--read-only',
+      '--tmpfs',
+      '/t:size=1m',
+      '-v',
+      `${dir}:/ro:ro`,
+      '-v',
+      `${dir}:/rw`,
     )
     t.equal(r.stdout, 'tmpfs\nrw\n1\n')
     t.end()

@@ -154,7 +154,7 @@ t.test('the life of a container in the background', { skip, timeout: 150_000 }, 
     const args = ['run', '--name', 'l', '--log-opt', 'max-size=1k', '--log-opt', 'max-file=2', '--rootfs', '/']
     lamina.do([...args, '--', 'sh', '-c', 'for i in $(seq 100); do echo line $i; done'])
     const id = lamina.out('inspect', '-f', '{{.Id}}', 'l')
-    const files = readdirSync(join(lamina.root, 'containers', id)).filter(f => /^log/.test(f))
+    const files = readdirSync(join(lamina.root, 'containers', id)).filter(f => f.startsWith('log'))
     t.same(files.sort(), ['log', 'log.1'])
     t.match(lamina.out('logs', 'l'), /line 100$/)
     t.equal(lamina.out('logs', '--tail', '2', 'l'), 'line 99\nline 100')

@@ -80,9 +80,24 @@ t.test('on a writable layer over this machine’s root', { skip, timeout: 150_00
 
   t.test('environment, directory, user, volume', t => {
     const r = lamina.do([
-      ...['run', '--rm', '-e', 'A=1', '-w', '/usr/share', '-u', 'games', '-h', 'box'],
-      ...['-v', `${lamina.scratch}:/data:ro`, '--rootfs', '/', '--'],
-      ...['sh', '-c', 'echo $A $HOSTNAME $HOME; pwd; id -un; hostname; touch /data/x 2>&1; ls -d /data/root'],
+      'run',
+      '--rm',
+      '-e',
+      'A=1',
+      '-w',
+      '/usr/share',
+      '-u',
+      'games',
+      '-h',
+      'box',
+      '-v',
+      `${lamina.scratch}:/data:ro`,
+      '--rootfs',
+      '/',
+      '--',
+      'sh',
+      '-c',
+      'echo $A $HOSTNAME $HOME; pwd; id -un; hostname; touch /data/x 2>&1; ls -d /data/root',
     ])
     t.equal(r.code, 0, r.stderr)
     t.match(r.stdout, /^1 box \/usr\/games\n\/usr\/share\ngames\nbox\ntouch: .*Read-only file system\n\/data\/root\n$/)

@@ -19,9 +19,9 @@ export async function publish(ports: readonly PortMapping[], address: string): P
   const published: PortMapping[] = []
   try {
     for (const p of ports) {
-      const { hostPort, close } = await (p.protocol === 'tcp' ? tcp : udp)(p, address)
-      closers.push(close)
-      published.push({ ...p, hostPort })
+      const listening = await (p.protocol === 'tcp' ? tcp : udp)(p, address)
+      closers.push(() => listening.close())
+      published.push({ ...p, hostPort: listening.hostPort })
     }
   } catch (error) {
     closers.forEach(close => close())
@@ -114,7 +114,7 @@ function udp(p: PortMapping, address: string): Promise<Listening> {
       resolve({
         hostPort: front.address().port,
         close: () => {
-          for (const key of [...clients.keys()]) forget(key)
+          clients.forEach((_, key) => forget(key))
           front.close()
         },
       })
