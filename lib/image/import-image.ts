@@ -2,8 +2,7 @@
  * Owns image documents + layer sources -> stored image: what load and pull have in common.
  * Invariant: the image's names are given last, when every layer has been found to be what manifest and config say.
  */
-import type { Digest } from '../digest.js'
-import { digestBytes, digestOf } from '../digest.js'
+import { type DiffID, type Digest, digestBytes } from '../digest.js'
 import type { IngestLimits } from '../layer/tar-ingest.js'
 import { ImageError } from './error.js'
 import { layerRecord } from './import-layer.js'
@@ -75,16 +74,16 @@ async function importMissing(
   store: Store,
   session: Session,
   layers: readonly Descriptor[],
-  diffIDs: readonly ((string & Digest) | string)[],
+  diffIDs: readonly DiffID[],
   source: (descriptor: Descriptor) => LayerSource,
   options: ImportImageOptions,
 ): Promise<void> {
   const { events } = options
   const tasks: LayerTask[] = []
   const digests: Digest[] = []
-  const wanted = new Map<Digest, string>()
+  const wanted = new Map<Digest, DiffID>()
   layers.forEach((layer, i) => {
-    const diffID = diffIDs[i] as ReturnType<typeof digestOf>
+    const diffID = diffIDs[i] as DiffID
     const before = wanted.get(layer.digest)
     if (before !== undefined) {
       // The same blob twice in one image: once is enough, but it cannot unpack to two things.
@@ -96,7 +95,7 @@ async function importMissing(
     }
     wanted.set(layer.digest, diffID)
     const record = layerRecord(store, layer.digest)
-    if (record !== undefined && (record.diffID as string) !== diffID)
+    if (record !== undefined && record.diffID !== diffID)
       throw new ImageError(
         'DIFFID_MISMATCH',
         `import layer ${layer.digest}: it unpacks to ${record.diffID}, its image says ${diffID}`,
@@ -114,7 +113,7 @@ async function importMissing(
       expect: {
         digest: layer.digest,
         size: layer.size,
-        diffID: diffID as unknown as NonNullable<LayerTask['expect']['diffID']>,
+        diffID,
       },
       keepBlob: !have,
     })

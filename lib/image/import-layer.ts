@@ -17,7 +17,7 @@ import { close, fdatasync, open, pwriteAll, startWriteback } from '../sys/file.j
 import { ImageError } from './error.js'
 import { type Compression, inflate } from './inflate.js'
 import { ObjectSink } from './objects.js'
-import { Store, syncDirectory, writeAtomic } from './store.js'
+import { type Store, syncDirectory, writeAtomic } from './store.js'
 
 export interface LayerExpectation {
   readonly digest?: Digest

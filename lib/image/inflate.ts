@@ -82,7 +82,7 @@ export async function* through(stream: Duplex, source: AsyncIterable<Buffer>, wh
     stream.destroy()
   }
   await feeding
-  if (failure !== undefined) throw failure
+  if (failure !== undefined) throw failure as Error
 }
 
 function drained(stream: Duplex): Promise<void> {

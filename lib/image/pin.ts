@@ -115,7 +115,7 @@ export function livePins(store: Store): (PinFile & { readonly name: string })[] 
     const chain = chainOf(layers)
     pins.push({
       name: id,
-      owner: `container ${String(config?.name ?? id.slice(0, 12))}`,
+      owner: `container ${typeof config?.name === 'string' ? config.name : id.slice(0, 12)}`,
       images: [root.id],
       layers,
       chains: chain === undefined ? [] : [chain],

@@ -221,7 +221,9 @@ export class LayerIngest implements TarHandler {
             entry.name,
           )
         break
-      default:
+      case 'directory':
+      case 'fifo':
+      case 'link':
     }
   }
 

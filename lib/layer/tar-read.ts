@@ -43,18 +43,17 @@ export async function readTar(input: AsyncIterable<Buffer>, handler: TarHandler)
   const framing = new TarFraming()
   // Both options are documented by tar-stream and missing from its types.
   const decoder = extract({ filenameEncoding: 'latin1', allowUnknownFormat: true } as object)
-  let failure: unknown
-  // tar-stream may close before the last entry's stream has ended.
-  let underway = 0
+  const state: { failure: unknown; underway: number } = { failure: undefined, underway: 0 }
+  // tar-stream may close before the last entry's stream has ended: `underway` says so.
   let settled = (): void => {}
   const fail = (error: unknown): void => {
-    failure ??= error
+    state.failure ??= error
     decoder.destroy()
     settled()
   }
-  decoder.on('error', error => (failure ??= new TarError('TAR_CORRUPT', error.message)))
+  decoder.on('error', error => (state.failure ??= new TarError('TAR_CORRUPT', error.message)))
   decoder.on('entry', (headers, stream, next) => {
-    underway++
+    state.underway++
     try {
       handler.entry(combine(headers, framing.next()))
     } catch (error) {
@@ -62,7 +61,7 @@ export async function readTar(input: AsyncIterable<Buffer>, handler: TarHandler)
     }
     stream.on('data', chunk => {
       try {
-        if (failure === undefined) handler.data(chunk as Buffer)
+        if (state.failure === undefined) handler.data(chunk as Buffer)
       } catch (error) {
         fail(error)
       }
@@ -75,25 +74,31 @@ export async function readTar(input: AsyncIterable<Buffer>, handler: TarHandler)
         return fail(error)
       }
       next()
-      if (--underway === 0) settled()
+      if (--state.underway === 0) settled()
     })
     stream.resume()
   })
-  const closed = new Promise<void>(resolve => decoder.on('close', () => resolve()))
+  let wake = (): void => {}
+  decoder.on('drain', () => wake())
+  const closed = new Promise<void>(resolve =>
+    decoder.on('close', () => {
+      wake()
+      resolve()
+    }),
+  )
   try {
     for await (const chunk of input) {
       for (const piece of framing.push(chunk)) {
-        if (failure !== undefined) throw failure
-        if (!decoder.write(piece))
-          await Promise.race([new Promise<void>(r => decoder.once('drain', () => r())), closed])
+        if (state.failure !== undefined) throw state.failure as Error
+        if (!decoder.write(piece)) await new Promise<void>(resolve => (wake = resolve))
       }
     }
-    if (failure !== undefined) throw failure
+    if (state.failure !== undefined) throw state.failure as Error
     framing.end()
     decoder.end(undefined)
     await closed
-    if (failure === undefined && underway > 0) await new Promise<void>(resolve => (settled = resolve))
-    if (failure !== undefined) throw failure
+    if (state.failure === undefined && state.underway > 0) await new Promise<void>(resolve => (settled = resolve))
+    if (state.failure !== undefined) throw state.failure as Error
   } finally {
     decoder.destroy()
   }
@@ -111,21 +116,21 @@ function combine(headers: Header, extension: Extension): TarEntry {
   const { sec, ns } = time(records.get('mtime'), headers.mtime, name)
   let type = headers.type as TarType | 'contiguous-file' | null
   if (type === 'contiguous-file') type = 'file'
-  const size = headers.size ?? 0
+  const size = headers.size
   if (type === 'file' && name.endsWith('/') && size === 0 && sparse === undefined) type = 'directory'
   if (type === null || !known.has(type)) throw new TarError('TAR_UNSUPPORTED', 'unknown entry type', name)
   return {
     name,
     type,
-    mode: (headers.mode ?? 0) & 0o7777,
+    mode: headers.mode & 0o7777,
     uid: number('uid', headers.uid, 0xfffffffe),
     gid: number('gid', headers.gid, 0xfffffffe),
     mtime: sec,
     mtimeNs: ns,
     size: type === 'file' ? (sparse?.size ?? size) : 0,
-    target: records.get('linkpath') || (headers.linkname ?? ''),
-    major: number('major', headers.devmajor ?? 0, 0xfff),
-    minor: number('minor', headers.devminor ?? 0, 0xfffff),
+    target: (records.get('linkpath') || (headers.linkname as string | null)) ?? '',
+    major: number('major', headers.devmajor, 0xfff),
+    minor: number('minor', headers.devminor, 0xfffff),
     xattrs: xattrs(records),
     sparse,
   }

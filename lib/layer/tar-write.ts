@@ -85,7 +85,7 @@ async function writeEntry(out: Pack, entry: TarSource): Promise<void> {
   if (type !== S.IFREG || inode.size === 0) return raw(out, header)
   if (entry.content === undefined) throw new TarError('TAR_CORRUPT', 'file without content', entry.name)
   let done = (): void => {}
-  let refuse = (_: unknown): void => {}
+  let refuse: (error: unknown) => void = () => {}
   const finished = new Promise<void>((resolve, reject) => {
     done = resolve
     refuse = reject

@@ -1,4 +1,4 @@
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync, existsSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -50,7 +50,7 @@ function oracle(layout: string, name: string): string {
 }
 
 /** Every entry of an image's flattened index against umoci's unpacked tree. */
-function sameAsUnpacked(t: import('tap').Test, store: Store, image: StoredImage, rootfs: string, least: number): void {
+function sameAsUnpacked(t: Test, store: Store, image: StoredImage, rootfs: string, least: number): void {
   const path = ensureChain(
     store,
     store.tmp,
@@ -101,7 +101,7 @@ t.test('an image made by umoci', { skip: missing('umoci', 'skopeo', 'setfattr') 
   await t.test('skopeo reads the store, and what save wrote', async t => {
     const name = 'docker.io/test/odd:1'
     const raw = run('skopeo', ['inspect', '--raw', `oci:${store.root}:${name}`])
-    t.same(JSON.parse(raw).layers.length, 3)
+    t.same((JSON.parse(raw) as { layers: unknown[] }).layers.length, 3)
     for (const [format, transport] of [
       ['oci', 'oci-archive'],
       ['docker', 'docker-archive'],
@@ -164,7 +164,7 @@ t.test('a registry on loopback', { skip: missing('docker-registry', 'skopeo', 'u
     `oci:${scratch}/skopeo:x`,
   ])
   t.equal(
-    JSON.parse(run('skopeo', ['inspect', `oci:${scratch}/skopeo:x`])).Digest,
+    (JSON.parse(run('skopeo', ['inspect', `oci:${scratch}/skopeo:x`])) as { Digest: string }).Digest,
     digest,
     'skopeo pulls the same manifest',
   )

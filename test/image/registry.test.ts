@@ -1,4 +1,4 @@
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { createHash } from 'node:crypto'
 import { mkdtempSync, rmSync, writeFileSync, readFileSync, statSync } from 'node:fs'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
@@ -24,11 +24,7 @@ t.teardown(() => {
 type Answer = (req: IncomingMessage, res: ServerResponse) => boolean | void
 
 /** A registry that serves `image` as test:1, and misbehaves where `hook` answers true. */
-async function serve(
-  t: import('tap').Test,
-  image: MadeImage,
-  hook: Answer = () => false,
-): Promise<{ host: string; log: string[] }> {
+async function serve(t: Test, image: MadeImage, hook: Answer = () => false): Promise<{ host: string; log: string[] }> {
   const log: string[] = []
   const server = createServer((req, res) => {
     log.push(`${req.method} ${req.url}`)
@@ -65,13 +61,7 @@ const image = makeImage([[{ name: 'a', data: 'base' }], [{ name: 'b', data: nois
 const blobOf = (i: number): string => `/blobs/${image.layers[i]?.digest}`
 
 /** Pulling ends with `code`, and the store is as before. */
-async function refused(
-  t: import('tap').Test,
-  host: string,
-  code: string,
-  message?: RegExp,
-  options = {},
-): Promise<void> {
+async function refused(t: Test, host: string, code: string, message?: RegExp, options = {}): Promise<void> {
   const store = newStore()
   await t.rejects(pullImage(store, `${host}/test:1`, options), { code, ...(message ? { message } : {}) })
   t.same(listImages(store), [], 'no image appeared')

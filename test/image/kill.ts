@@ -1,0 +1,87 @@
+/** Kills commands of a store with SIGKILL at random moments, and looks at what is left. Used short in npm test, long by test:long. */
+import { spawn } from 'node:child_process'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { createHash } from 'node:crypto'
+import type { Test } from 'tap'
+import { fsck } from '../../lib/image/fsck.js'
+import { listImages } from '../../lib/image/images.js'
+import { Store } from '../../lib/image/store.js'
+import type { RawEntry } from '../layer/raw-tar.js'
+import { makeImage, ociArchive } from './made.js'
+
+const lamina = new URL('../../bin/lamina.js', import.meta.url).pathname
+
+/** Content that gzip cannot shrink, different by seed. */
+function noise(seed: string, kilobytes: number): Buffer {
+  return Buffer.concat(
+    Array.from({ length: kilobytes * 16 }, (_, i) => createHash('sha512').update(`${seed} ${i}`).digest()),
+  )
+}
+
+function layer(seed: string): RawEntry[] {
+  const entries: RawEntry[] = Array.from({ length: 150 }, (_, i) => ({ name: `${seed}/f${i}`, data: `${seed} ${i}` }))
+  return [...entries, { name: `${seed}/large`, data: noise(seed, 1500) }]
+}
+
+/**
+ * `rounds` times: one of load, rmi, prune, commit is started and killed after a random part of the time it takes. Each
+ * time fsck must find nothing wrong, and the same command must then end well.
+ */
+export async function killAtRandom(t: Test, rounds: number, random: () => number): Promise<void> {
+  const scratch = mkdtempSync(join(tmpdir(), 'lamina-kill-'))
+  t.teardown(() => rmSync(scratch, { recursive: true, force: true }))
+  const env = { ...process.env, LAMINA_ROOT: join(scratch, 'store'), LAMINA_RUN: join(scratch, 'run') }
+  mkdirSync(join(scratch, 'run'))
+  const store = Store.open(env.LAMINA_ROOT)
+  const archives = ['one', 'two'].map(name => {
+    const file = join(scratch, `${name}.tar`)
+    writeFileSync(file, ociArchive(makeImage([layer('shared'), layer(name)]), `kill/${name}:1`))
+    return file
+  })
+  const rootfs = join(scratch, 'rootfs.tar')
+  writeFileSync(rootfs, makeImage([layer('rootfs')]).layers[0]?.tar as Buffer)
+
+  /** Runs a command; with `killAfter` ms it is killed then. Its exit code, or undefined when it was killed. */
+  const command = (args: string[], killAfter?: number): Promise<number | undefined> =>
+    new Promise(resolve => {
+      const child = spawn(process.execPath, [lamina, ...args], { env, stdio: 'ignore' })
+      const timer = killAfter === undefined ? undefined : setTimeout(() => child.kill('SIGKILL'), killAfter)
+      child.once('exit', code => {
+        clearTimeout(timer)
+        resolve(code ?? undefined)
+      })
+    })
+  const commands: string[][] = [
+    ['load', '-q', '-i', archives[0] as string],
+    ['load', '-q', '-i', archives[1] as string],
+    ['import', rootfs, 'kill/rootfs:1'],
+    ['tag', 'kill/one:1', 'kill/other:1'],
+    ['rmi', 'kill/two:1'],
+    ['prune', '-f', '-a'],
+  ]
+  // How long each takes when it is left alone.
+  const times: number[] = []
+  for (const [i, args] of commands.entries()) {
+    const start = performance.now()
+    t.equal(await command(args), 0, args.slice(0, 1).join(' '))
+    times[i] = performance.now() - start
+  }
+  t.same(listImages(store), [])
+  let killed = 0
+  for (let round = 0; round < rounds; round++) {
+    const i = round % commands.length
+    const args = commands[i] as string[]
+    if ((await command(args, Math.max(20, random() * (times[i] as number)))) === undefined) killed++
+    const { problems } = await fsck(store)
+    if (problems.length > 0) t.same(problems, [], `after ${args[0]} in round ${round}`)
+    // Again, to its end. rmi may find that it is done already.
+    const code = await command(args)
+    if (code !== 0 && args[0] !== 'rmi') t.equal(code, 0, `${args[0]} again in round ${round}`)
+    await sleep(0)
+  }
+  t.same((await fsck(Store.open(store.root))).problems, [])
+  t.ok(killed > rounds / 3, `${killed} of ${rounds} were killed before their end`)
+}
