@@ -12,6 +12,8 @@ import type { Vfs } from './vfs.js'
 export interface SnapshotOptions {
   /** Leave times out altogether; else a time of 2010 or later reads `now`. */
   times?: boolean
+  /** Leave the times of directories out. */
+  directoryTimes?: boolean
   /** Leave the nlink of directories out. */
   directoryLinks?: boolean
   /** Leave attributes out that the callback refuses. */
@@ -49,7 +51,7 @@ export function describe(fs: Vfs, path: string, options: SnapshotOptions = {}, g
   if (kind !== S.IFDIR || (options.directoryLinks ?? false)) words.push(`n${st.nlink}`)
   if (kind === S.IFREG || kind === S.IFLNK) words.push(`${st.size}b`)
   if (kind === S.IFCHR || kind === S.IFBLK) words.push(`rdev${st.rdev}`)
-  if (options.times ?? true)
+  if ((options.times ?? true) && (kind !== S.IFDIR || (options.directoryTimes ?? true)))
     words.push(st.mtime >= PRESENT ? 'now' : `${st.mtime}.${String(st.mtimeNs).padStart(9, '0')}`)
   if (kind === S.IFLNK) words.push(`-> ${show(fs.readlink(path))}`)
   if (kind === S.IFREG && (options.contents ?? true)) words.push(hash(fs, path, st.size))

@@ -1,10 +1,12 @@
 /** Owns the Host of a filesystem driven in process: jobs run in this thread, when a call says PENDING. */
-import { runJob } from '../../lib/sys/job.js'
+import { runJob, type JobSpec } from '../../lib/sys/job.js'
 import { PENDING, type Host, type Job, type NodeId } from '../../lib/union/filesystem.js'
 
 export interface HostOptions {
   readonly passthrough: boolean
   readonly writeback?: boolean
+  /** Runs the jobs instead. */
+  readonly runJob?: (spec: JobSpec) => number
 }
 
 export class TestHost implements Host {
@@ -13,10 +15,12 @@ export class TestHost implements Host {
   readonly dontMask = true
   readonly messages: string[] = []
   readonly #jobs = new Set<Job>()
+  readonly #runJob: (spec: JobSpec) => number
 
   constructor(options: HostOptions) {
     this.passthrough = options.passthrough
     this.writeback = options.writeback ?? false
+    this.#runJob = options.runJob ?? runJob
   }
 
   defer(job: Job): typeof PENDING {
@@ -28,7 +32,7 @@ export class TestHost implements Host {
   runJobs(): boolean {
     const jobs = [...this.#jobs]
     this.#jobs.clear()
-    for (const job of jobs) job.done(runJob(job.spec))
+    for (const job of jobs) job.done(this.#runJob(job.spec))
     return jobs.length > 0
   }
 

@@ -73,12 +73,13 @@ export class UnionVfs implements Vfs {
     return left
   }
 
-  /** Forgets everything at once, as if the process had died: the filesystem is not told. */
+  /** As if the process had ended: handles and lookups are not given back, only what the process held is closed. */
   abandon(): void {
     for (const { through } of this.#handles.values()) if (through >= 0) file.close(through)
     this.#handles.clear()
     this.#held = []
     this.#outstanding = 0
+    this.#fs.destroy()
   }
 
   get messages(): readonly string[] {
