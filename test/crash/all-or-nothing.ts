@@ -132,7 +132,8 @@ class Stack {
     this.fs.abandon()
     injector.disarm()
     this.#attach()
-    const left = leftInWork(this.#files.work)
+    // The whiteout that all are links of is made anew at each mount.
+    const left = leftInWork(this.#files.work).filter(name => name !== '#whiteout')
     if (left.length > 0) throw new Error(`not swept at the next mount: ${left.join(' ')}`)
   }
 

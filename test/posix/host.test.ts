@@ -7,7 +7,7 @@ import { suite } from './suite.js'
 const missing = missingForTrees()
 if (missing !== undefined) t.plan(0, missing)
 else {
-  const scratch = scratchDirectory(t, true)
+  const scratch = scratchDirectory(t)
   const target = hostTarget(scratch)
   t.teardown(() => target.close())
   await suite(t, target)

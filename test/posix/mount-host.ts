@@ -28,9 +28,9 @@ export class MountHost {
   readonly #from: number
   readonly #child: ChildProcess
 
-  /** Starts the process; its FIFOs are in the existing directory `scratch`. */
-  constructor(scratch: string) {
-    const [to, from] = [join(scratch, 'orders'), join(scratch, 'answers')]
+  /** Starts the process; its FIFOs are in the existing directory `scratch`, their names begin with `name`. */
+  constructor(scratch: string, name = 'host') {
+    const [to, from] = [join(scratch, `${name}-orders`), join(scratch, `${name}-answers`)]
     const made = spawnSync('mkfifo', [to, from], { encoding: 'utf8' })
     if (made.status !== 0) throw new Error(made.stderr)
     // Read-write, so that opening does not wait for the other side.
