@@ -4,7 +4,7 @@
  * Invariant: a limit is written or refused by name, never dropped silently; `remove` is idempotent.
  */
 import { existsSync, mkdirSync, openSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { O } from '../../sys/constants.js'
 import { RuntimeError } from '../error.js'
@@ -40,21 +40,29 @@ export class Cgroup {
   /** Makes the cgroup everywhere. Throws NOT_PERMITTED where this user may not. */
   create(): void {
     for (const h of this.hierarchies) {
-      const parts = this.path.split('/').filter(Boolean)
-      let at = h.mountpoint
-      for (const part of parts) {
-        if (h.version === 2) enableControllers(at, h.controllers)
-        at = join(at, part)
-        try {
-          mkdirSync(at)
-        } catch (error) {
-          const { code } = error as NodeJS.ErrnoException
-          if (code === 'EEXIST') continue
-          throw new RuntimeError('NOT_PERMITTED', `cgroup ${at}: ${code ?? String(error)}`)
-        }
+      // The last container of another command may take the parent away meanwhile: then it is made again.
+      for (let tries = 0; !this.#createIn(h); tries++)
+        if (tries > 20)
+          throw new RuntimeError('NOT_PERMITTED', `cgroup ${this.directory(h)}: its parent keeps vanishing`)
+    }
+  }
+
+  #createIn(h: Hierarchy): boolean {
+    let at = h.mountpoint
+    for (const part of this.path.split('/').filter(Boolean)) {
+      if (h.version === 2) enableControllers(at, h.controllers)
+      at = join(at, part)
+      try {
+        mkdirSync(at)
         if (h.controllers.includes('cpuset') && h.version === 1) inheritCpuset(at)
+      } catch (error) {
+        const { code } = error as NodeJS.ErrnoException
+        if (code === 'EEXIST') continue
+        if (code === 'ENOENT' && at !== h.mountpoint) return false
+        throw new RuntimeError('NOT_PERMITTED', `cgroup ${at}: ${code ?? String(error)}`)
       }
     }
+    return true
   }
 
   /** Writes limits, at the start or live. Throws UNSUPPORTED naming a limit that this kernel has no file for. */
@@ -152,9 +160,16 @@ export class Cgroup {
     return 0
   }
 
-  /** Removes the cgroup and what is below it. Waits for dying processes up to a second. */
+  /** Removes the cgroup and what is below it, and its parent if nobody else is there. Waits for dying processes up to a second. */
   async remove(): Promise<void> {
-    for (const h of this.hierarchies) await removeTree(this.directory(h))
+    for (const h of this.hierarchies) {
+      await removeTree(this.directory(h))
+      try {
+        rmdirSync(dirname(this.directory(h)))
+      } catch {
+        // Others are in it, or it is the root of the hierarchy.
+      }
+    }
   }
 }
 
@@ -190,10 +205,13 @@ function inheritCpuset(directory: string): void {
     writeFileSync(join(directory, file), readFileSync(join(directory, '..', file)))
 }
 
+/** The v2 controllers that limits are written to. Others stay as they are: they are not Lamina's to switch on. */
+const used = ['cpu', 'cpuset', 'io', 'memory', 'pids']
+
 /** Lets the children of a v2 cgroup have the controllers; one that is refused shows as a missing file of the limit. */
 function enableControllers(directory: string, controllers: readonly string[]): void {
   const file = join(directory, 'cgroup.subtree_control')
-  for (const name of controllers)
+  for (const name of controllers.filter(c => used.includes(c)))
     try {
       writeFileSync(file, `+${name}`)
     } catch {
