@@ -2,7 +2,8 @@
  * The account of real images against an independent computation: buildah makes the layers, umoci unpacks the image after
  * each of them (so whiteouts, opaque marks and links are umoci's reading, not ours), tar-stream lists what each layer stores.
  */
-import { execFileSync, spawnSync } from 'node:child_process'
+import { execFileSync, spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
 import { createReadStream, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -177,6 +178,42 @@ t.test('totals agree with umoci and tar on images made by buildah', { skip: reas
       t.equal(out, '', 'the same tree, attributes and all')
       const other = (await run('diff', join(dir, 'bundle-0/rootfs'), join(dir, 'bundle-1/rootfs'))).out
       t.not(other, '', 'while the first differs')
+    })
+
+    t.test('explore serves until interrupted, saves a page, and gives the terminal back', async t => {
+      const program = new URL('../../bin/lamina.js', import.meta.url).pathname
+      const lamina = [program, '--root', join(dir, 'store'), 'explore', image]
+      const child = spawn(process.execPath, lamina, { stdio: ['ignore', 'pipe', 'inherit'] })
+      const ended = once(child, 'exit')
+      const [line] = (await once(child.stdout, 'data')) as [Buffer]
+      const url = line.toString().trim()
+      t.match(url, /^http:\/\/127\.0\.0\.1:\d+\/[\w-]{20,}\/$/)
+      t.match(await (await fetch(url)).text(), 'data-served="1"')
+      child.kill('SIGINT')
+      t.same(await ended, [0, null])
+      await t.rejects(fetch(url), 'nothing listens any more')
+
+      const page = join(dir, 'page.html')
+      t.equal((await run('explore', image, '--html', page, '--compare', first)).code, 0)
+      t.equal(readFileSync(page, 'utf8').match(/data-set>/g)?.length, 2)
+      t.equal((await run('explore', image, '--tui')).code, 2, 'no terminal here')
+
+      if (spawnSync('script', ['--version']).error !== undefined)
+        return t.comment('no script(1): --tui not run on a terminal')
+      const inner = `stty rows 30 cols 120; ${[process.execPath, ...lamina].join(' ')} --tui; echo code=$?; stty -a`
+      const tui = spawn('timeout', ['30', 'script', '-qec', inner, '/dev/null'], { stdio: ['pipe', 'pipe', 'inherit'] })
+      let shown = ''
+      tui.stdout.on('data', (chunk: Buffer) => {
+        const now = shown + chunk.toString()
+        const first = (text: string): boolean => !shown.includes(text) && now.includes(text)
+        if (first('q quit')) tui.stdin.write('\x1b[B')
+        if (first('changes of layer 1')) tui.stdin.write('\tq')
+        shown += chunk.toString()
+      })
+      await once(tui, 'exit')
+      t.match(shown, /changes of layer 1/)
+      t.match(shown.slice(shown.lastIndexOf('\x1b[?1049l') + 1), 'code=0', 'the screen is as it was')
+      t.match(shown, / echo /, 'and echoes')
     })
 
     t.test('cp takes a tree out as it is', async t => {

@@ -296,7 +296,8 @@ export class TerminalExplorer {
   }
 
   #title(text: string, width: number, active: boolean): string {
-    return this.#paint(fit(`${active ? '● ' : '─ '}${text} ${'─'.repeat(width)}`, width), active ? '1;36' : '1')
+    const head = fit(`${active ? '●' : '─'} ${text} `, Math.min(width, displayWidth(text) + 3))
+    return this.#paint(head + '─'.repeat(width - displayWidth(head)), active ? '1;36' : '1')
   }
 
   #paint(text: string, sgr: string): string {
