@@ -194,8 +194,7 @@ t.test('what a process in a container can see and do', { skip, timeout: 150_000 
   t.test('limits, sysctls, devices', t => {
     const r = sh(
       'ulimit -n; cat /proc/sys/net/ipv4/ip_default_ttl; test -c /dev/extra && echo device; df -k /dev/shm | tail -1 | tr -s " " | cut -d" " -f2',
-      ...[
-        '--ulimit',
+      '--ulimit',
         'nofile=100:200',
         '--sysctl',
         'net.ipv4.ip_default_ttl=33',
@@ -203,7 +202,6 @@ t.test('what a process in a container can see and do', { skip, timeout: 150_000 
         '/dev/null:/dev/extra',
         '--shm-size',
         '1m',
-      ],
     )
     t.equal(r.stdout, '100\n33\ndevice\n1024\n')
     t.match(sh('true', '--sysctl', 'kernel.no.such=1'), { code: 125, stderr: /kernel\/no\/such/ })
