@@ -14,6 +14,14 @@ export type JobSpec =
    * `sync`: on disk as well.
    */
   | { readonly op: 'copy'; readonly from: number; readonly to: number; readonly size: number; readonly sync?: boolean }
+  /** Makes the same range of `to` equal to `from`'s, holes kept; `to`'s size stays when the range lies within it. */
+  | {
+      readonly op: 'copy-range'
+      readonly from: number
+      readonly to: number
+      readonly start: number
+      readonly end: number
+    }
   | { readonly op: 'fsync'; readonly fd: number; readonly dataOnly: boolean }
   | { readonly op: 'syncfs'; readonly fd: number }
 
@@ -21,6 +29,8 @@ export function runJob(spec: JobSpec): number {
   switch (spec.op) {
     case 'copy':
       return copyData(spec.from, spec.to, spec.size) || (spec.sync === true ? fdatasync(spec.to) : 0)
+    case 'copy-range':
+      return copyExtents(spec.from, spec.to, spec.start, spec.end)
     case 'fsync':
       return spec.dataOnly ? fdatasync(spec.fd) : fsync(spec.fd)
     case 'syncfs':
@@ -34,7 +44,13 @@ export function runJob(spec: JobSpec): number {
  */
 export function copyData(from: number, to: number, size: number): number {
   if (size > 0 && ficlone(to, from) === 0) return ftruncate(to, size)
-  for (let at = 0; at < size;) {
+  const r = copyExtents(from, to, 0, size)
+  return r < 0 ? r : ftruncate(to, size)
+}
+
+/** Copies the data of a range to the same place; where the source has holes, or ends, `to` is left as it is. */
+export function copyExtents(from: number, to: number, first: number, size: number): number {
+  for (let at = first; at < size;) {
     let start = lseek(from, at, SEEK.DATA)
     if (start === -E.ENXIO) break
     let end = size
@@ -49,7 +65,7 @@ export function copyData(from: number, to: number, size: number): number {
     if (r < 0) return r
     at = end
   }
-  return ftruncate(to, size)
+  return 0
 }
 
 function copyRange(from: number, to: number, start: number, end: number): number {

@@ -49,7 +49,7 @@ export function statNode(tree: Tree, node: Node, st: Stat): number {
     if (st.nlink > 1 && (dir.kind === DirKind.Merged || dir.lowers.length > 1))
       st.nlink = 2 + subdirectories(tree, node)
   } else if (extra !== null) {
-    const before = extra.copy?.before ?? null
+    const before = extra.partial ?? extra.copy?.before ?? null
     if (before !== null) {
       // Its data is coming: nobody wrote.
       st.mtime = before.mtime
@@ -153,14 +153,16 @@ function setTimes(tree: Tree, node: Node, request: SetAttr): number {
   if ((valid & SetAttrValid.MtimeNow) !== 0) mtimeNs = UTIME_NOW
   else if ((valid & SetAttrValid.Mtime) !== 0) mtimeNs = request.mtimeNs
   const r = utimesUpper(tree, node, request.atime, atimeNs, request.mtime, mtimeNs)
-  const before = node.extra?.copy?.before ?? null
+  const before = node.extra?.partial ?? node.extra?.copy?.before ?? null
   if (r >= 0 && before !== null && statUpper(tree, node, tree.st2) >= 0) {
     if ((valid & SetAttrValid.Mtime) !== 0) {
       before.mtime = tree.st2.mtime
       before.mtimeNs = tree.st2.mtimeNs
     }
-    before.atime = tree.st2.atime
-    before.atimeNs = tree.st2.atimeNs
+    if ('atime' in before) {
+      before.atime = tree.st2.atime
+      before.atimeNs = tree.st2.atimeNs
+    }
   }
   return r
 }

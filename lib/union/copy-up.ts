@@ -24,6 +24,7 @@ import { setImpure } from './marks.js'
 import { mutate } from './mutate.js'
 import { DirKind, extraOf, type Node, Presence } from './node.js'
 import { lowerPath } from './redirect.js'
+import { settled } from './partial.js'
 import type { Tree } from './tree.js'
 import { directoryFd } from './upper.js'
 
@@ -40,6 +41,7 @@ export function copyUp(tree: Tree, node: Node, want: Presence, size = Infinity):
   if (node.upper >= want) return 0
   if (tree.work === null) return -E.EROFS
   if (node.dir !== null) return copyUpDirectory(tree, node)
+  if (node.extra !== null && node.extra.partial !== null) return settled(tree, node)
   if (node.upper === Presence.Meta) return completeData(tree, node, size)
   if (node.parent === null) return copyUpNameless(tree, node, size)
   const parents = copyUpDirectory(tree, node.parent)

@@ -10,6 +10,7 @@ import { type Io, OpenMode } from './filesystem.js'
 import type { Handle } from './handles.js'
 import { mutate } from './mutate.js'
 import { extraOf, type Node, Presence, type Syncing } from './node.js'
+import { readPartial, settled, writePartial } from './partial.js'
 import type { Tree } from './tree.js'
 import { directoryFd, openUpper } from './upper.js'
 
@@ -27,6 +28,8 @@ function current(tree: Tree, handle: Handle): number {
 export function read(tree: Tree, id: number, size: number, position: number, into: Io, at: number): number {
   const handle = tree.handles.get(id)
   if (handle === undefined) return -E.EBADF
+  const partial = handle.node.extra?.partial ?? null
+  if (partial !== null) return readPartial(partial, size, position, into, at)
   const fd = current(tree, handle)
   if (fd < 0) return fd
   for (let done = 0; ;) {
@@ -54,6 +57,8 @@ export function write(
     const r = killPriv(tree, handle.node)
     if (r < 0) return r
   }
+  const partial = handle.node.extra?.partial ?? null
+  if (partial !== null) return writePartial(tree, partial, size, position, from, at)
   for (let done = 0; ;) {
     const n = mutate.pwriteAt(handle.fd, from.address + at + done, size - done, position + done)
     if (n === -E.EINTR) continue
@@ -70,6 +75,8 @@ export function fsync(tree: Tree, id: number, dataOnly: boolean): number {
   if (handle === undefined) return -E.EBADF
   // What is in a lower is on disk, or nobody's business.
   if (handle.lower) return 0
+  const whole = settled(tree, handle.node)
+  if (whole < 0) return whole
   return syncing(tree, handle.node, handle.fd, dataOnly)
 }
 
@@ -117,6 +124,8 @@ function syncing(tree: Tree, node: Node, fd: number, dataOnly: boolean): number 
 export function fallocate(tree: Tree, id: number, mode: number, offset: number, length: number): number {
   const handle = tree.handles.get(id)
   if (handle === undefined || handle.lower) return -E.EBADF
+  const whole = settled(tree, handle.node)
+  if (whole < 0) return whole
   return mutate.fallocate(handle.fd, mode, offset, length)
 }
 
@@ -124,7 +133,8 @@ export function lseek(tree: Tree, id: number, offset: number, whence: number): n
   const handle = tree.handles.get(id)
   if (handle === undefined) return -E.EBADF
   if (whence !== SEEK.DATA && whence !== SEEK.HOLE) return -E.EINVAL
-  const fd = current(tree, handle)
+  const whole = settled(tree, handle.node)
+  const fd = whole < 0 ? whole : current(tree, handle)
   return fd < 0 ? fd : seek(fd, offset, whence)
 }
 
@@ -139,6 +149,8 @@ export function copyFileRange(
   const from = tree.handles.get(id)
   const to = tree.handles.get(toId)
   if (from === undefined || to === undefined || to.lower) return -E.EBADF
-  const fd = current(tree, from)
+  let whole = settled(tree, from.node)
+  if (whole >= 0) whole = settled(tree, to.node)
+  const fd = whole < 0 ? whole : current(tree, from)
   return fd < 0 ? fd : mutate.copyFileRange(fd, offset, to.fd, toOffset, length)
 }

@@ -16,6 +16,7 @@
 import type { LayerNode } from '../layer/layer.js'
 import type { Job, NodeId } from './filesystem.js'
 import type { Listing } from './listing.js'
+import type { Partial } from './partial.js'
 
 /** How much of an inode the upper holds. Ordered: more is greater. */
 export const Presence = { None: 0, Meta: 1, Full: 2 } as const
@@ -70,6 +71,8 @@ export class Extra {
   writers = 0
   /** Of these, served through the page cache. */
   cached = 0
+  /** Of these, served by us without the page cache. */
+  direct = 0
   /** O_PATH fd of the upper inode once it has no name left, -1 otherwise. */
   fd = -1
   /** Its name in the hard-link index, '' when it is not in it. */
@@ -78,6 +81,8 @@ export class Extra {
   nlinkOffset = 0
   names: Name[] | null = null
   copy: Copying | null = null
+  /** A large file that is copied block by block while it is used. */
+  partial: Partial | null = null
   /** The metadata copy says by an absolute path where its data is. */
   pinned = false
   /** The object of a lower layer that gives the attributes, where that is a metacopy and the data lies further down. */
@@ -94,6 +99,7 @@ export class Extra {
       this.index === '' &&
       (this.names === null || this.names.length === 0) &&
       this.copy === null &&
+      this.partial === null &&
       this.face === null &&
       this.successor === null &&
       this.sync === null

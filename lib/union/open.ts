@@ -7,7 +7,7 @@
  */
 import { E } from '../errno.js'
 import { O, S } from '../sys/constants.js'
-import { close } from '../sys/file.js'
+import { close, dup } from '../sys/file.js'
 import { attrTimeout, enter, killPriv } from './attributes.js'
 import { copyUp } from './copy-up.js'
 import { adopt, createFile, createNameless } from './create.js'
@@ -16,6 +16,7 @@ import { Handle } from './handles.js'
 import { fstat } from '../sys/stat.js'
 import { lookup } from './lookup.js'
 import { extraOf, type Node, Presence } from './node.js'
+import { begin, mayBePartial } from './partial.js'
 import { mustSwap, swap } from './swap.js'
 import type { Tree } from './tree.js'
 import { openUpper } from './upper.js'
@@ -33,12 +34,17 @@ export function open(tree: Tree, node: Node, flags: number, kill: boolean, out: 
     if (node.extra !== null && node.extra.successor !== null) return -E.ESTALE
     const swapping = mustSwap(node)
     // A copy that is to be cut at once needs no data; after a swap the kernel opens again and cuts then.
-    const r = copyUp(tree, node, Presence.Full, truncates && !swapping ? 0 : Infinity)
+    const r = makeWritable(tree, node, flags, truncates && !swapping ? 0 : Infinity)
     if (r < 0) return r
     if (swapping) return swap(tree, node)
   }
-  const lower = node.upper !== Presence.Full
-  const fd = lower ? tree.layer(node.layer).open(node.lower) : openUpper(tree, node, passed(tree, flags))
+  const partial = node.extra?.partial ?? null
+  const lower = node.upper !== Presence.Full && partial === null
+  const fd = lower
+    ? tree.layer(node.layer).open(node.lower)
+    : partial !== null
+      ? dup(partial.to)
+      : openUpper(tree, node, passed(tree, flags))
   if (fd < 0) return fd
   if (kill && truncates) {
     const r = killPriv(tree, node)
@@ -51,6 +57,15 @@ export function open(tree: Tree, node: Node, flags: number, kill: boolean, out: 
   return 0
 }
 
+/** Brings a file up to be written: whole, or, if it is large and only to be written, block by block as it is used. */
+function makeWritable(tree: Tree, node: Node, flags: number, size: number): number {
+  if (node.upper === Presence.Full) return 0
+  if (node.extra !== null && node.extra.partial !== null && size > 0) return 0
+  if (mustSwap(node) || !mayBePartial(tree, node, flags)) return copyUp(tree, node, Presence.Full, size)
+  const r = copyUp(tree, node, Presence.Meta)
+  return r < 0 || node.upper !== Presence.Meta ? r : begin(tree, node)
+}
+
 function passed(tree: Tree, flags: number): number {
   const kept = flags & ~NOT_PASSED
   // With writeback the kernel reads what a partly written page lacks, also through a handle that only writes.
@@ -59,16 +74,19 @@ function passed(tree: Tree, flags: number): number {
 
 function opened(tree: Tree, node: Node, fd: number, flags: number, lower: boolean, out: OpenResult): void {
   const extra = extraOf(node)
-  const passthrough = tree.host.passthrough && (extra.opens > 0 ? extra.cached === 0 : mayPass(tree, node, lower))
-  const mode = passthrough ? OpenMode.Passthrough : OpenMode.Cached
+  const direct = extra.partial !== null || extra.direct > 0
+  const passthrough =
+    !direct && tree.host.passthrough && (extra.opens > 0 ? extra.cached === 0 : mayPass(tree, node, lower))
+  const mode = direct ? OpenMode.Direct : passthrough ? OpenMode.Passthrough : OpenMode.Cached
   extra.opens++
-  if (!passthrough) extra.cached++
+  if (direct) extra.direct++
+  else if (!passthrough) extra.cached++
   else if (lower) extra.lowerPassthrough++
   else if ((flags & O.ACCMODE) === O.RDWR) extra.writers++
   out.handle = tree.handles.add(new Handle(node, fd, flags, lower, mode))
   out.mode = mode
   out.backingFd = passthrough ? fd : -1
-  out.keepCache = !passthrough
+  out.keepCache = mode === OpenMode.Cached
 }
 
 /** A lower file known by several names may be swapped only if the kernel can be made to forget the other names. */
@@ -160,7 +178,8 @@ export function release(tree: Tree, id: number): void {
   const { extra } = node
   if (extra === null) return
   extra.opens--
-  if (handle.mode !== OpenMode.Passthrough) extra.cached--
+  if (handle.mode === OpenMode.Direct) extra.direct--
+  else if (handle.mode === OpenMode.Cached) extra.cached--
   else if (handle.lower) extra.lowerPassthrough--
   else if ((handle.flags & O.ACCMODE) === O.RDWR) extra.writers--
   if (extra.opens === 0 && extra.idle) node.extra = null

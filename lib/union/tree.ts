@@ -42,6 +42,8 @@ export class Tree {
   readonly handles = new Handles()
   /** Nodes with more than one link, by shown inode number. */
   readonly linked = new Map<number, Node>()
+  /** Nodes whose data is being copied block by block. */
+  readonly partials = new Set<Node>()
   readonly root: Node
   host: Host = noHost
   /** The kernel can drop every name it has cached (INC_EPOCH). */
@@ -225,7 +227,8 @@ export class Tree {
   /** Drops a node nobody needs, then the ancestors that only it held. */
   collect(node: Node): void {
     for (let n: Node | null = node; n !== null && n !== this.root;) {
-      if (n.lookups > 0 || (n.dir?.children?.size ?? 0) > 0 || (n.extra?.opens ?? 0) > 0) return
+      if (n.lookups > 0 || (n.dir?.children?.size ?? 0) > 0) return
+      if (n.extra !== null && (n.extra.opens > 0 || n.extra.partial !== null)) return
       const parent: Node | null = n.parent
       this.#drop(n)
       n = parent

@@ -21,6 +21,7 @@ import { ioctl, statfs } from './ioctls.js'
 import { lookup } from './lookup.js'
 import { Presence } from './node.js'
 import { create, open, release, tmpfile } from './open.js'
+import { finishAll } from './partial.js'
 import { readdir } from './readdir.js'
 import { rmdir, unlink } from './remove.js'
 import { rename } from './rename.js'
@@ -41,6 +42,7 @@ export class Union implements Filesystem {
   }
 
   destroy(): void {
+    finishAll(this.#tree)
     this.#tree.destroy()
   }
 

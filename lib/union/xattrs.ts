@@ -9,6 +9,7 @@ import { S } from '../sys/constants.js'
 import { copyUp } from './copy-up.js'
 import type { Caller } from './filesystem.js'
 import { type LowerRef, type Node, Presence } from './node.js'
+import { settled } from './partial.js'
 import type { Tree } from './tree.js'
 import { chmodUpper, getxattrUpper, listxattrUpper, removexattrUpper, setxattrUpper, statUpper } from './upper.js'
 
@@ -60,6 +61,8 @@ export function setxattr(
   const stored = storedName(name)
   if (stored === '') return -E.EOPNOTSUPP
   let r = copyUp(tree, node, Presence.Meta)
+  // Data that is still to be copied would take it away again.
+  if (r >= 0 && name === 'security.capability') r = settled(tree, node)
   if (r < 0) return r
   r = setxattrUpper(tree, node, stored, value, flags)
   if (r < 0) return r

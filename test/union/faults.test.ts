@@ -118,22 +118,19 @@ else {
           const fault: Fault = { at, kind }
           const stack = fresh(before)
           let result = 0
-          try {
+          if (kind === 'stop') {
+            stack.dying(fs => {
+              const armed = arm(fault)
+              change(fs)
+              armed.disarm()
+            })
+          } else {
             stack.union(fs => {
               const armed = arm(fault)
-              try {
-                result = change(fs)
-                if (kind === 'error') {
-                  armed.disarm()
-                  check(`step ${at} failing`, view(fs), result)
-                } else fs.detach()
-              } finally {
-                armed.disarm()
-              }
+              result = change(fs)
+              armed.disarm()
+              check(`step ${at} failing`, view(fs), result)
             })
-          } catch (error) {
-            // The union that was stopped has been detached already.
-            if (kind === 'error') throw error
           }
           check(`step ${at} ${kind}, after a remount`, stack.union(view), kind === 'stop' ? -1 : result)
           const left = leftInWork(stack.work)

@@ -15,6 +15,7 @@ import { type Item, populate, removeTree } from '../posix/population.js'
 import type { HostOptions } from '../posix/union-host.js'
 import { UnionVfs } from '../posix/union-vfs.js'
 import type { Vfs } from '../posix/vfs.js'
+import { arm } from './faults.js'
 
 export class Stack {
   readonly root: string
@@ -59,6 +60,27 @@ export class Stack {
     } finally {
       const left = fs.detach()
       if (left !== 0) throw new Error(`${left} lookups never given back`)
+    }
+  }
+
+  /** Runs `use` on the union, which then ends without a further change of the disk, as if its process had died. */
+  dying(use: (fs: UnionVfs) => void): void {
+    const fs = new UnionVfs()
+    fs.attach(
+      createUnion({
+        lowers: this.lowers.toReversed().map(openDirectoryLayer),
+        upper: { path: this.upper },
+        work: { path: this.work },
+      }),
+      { passthrough: true },
+    )
+    let armed: { disarm: () => void } | undefined
+    try {
+      use(fs)
+      armed = arm({ at: 1, kind: 'stop' })
+      fs.detach()
+    } finally {
+      armed?.disarm()
     }
   }
 
