@@ -57,13 +57,16 @@ export function compare(
   options: Comparison,
 ): Difference | undefined {
   const [tree, model] = [subject.make(population), oracle.make(population)]
+  let difference: Difference | undefined
+  let problems: string[]
   try {
-    return compareTrees(tree, model, operations, options)
+    difference = compareTrees(tree, model, operations, options)
   } finally {
     model.close()
-    const problems = tree.close()
-    if (problems.length > 0) throw new Error(problems.join('\n'))
+    problems = tree.close()
   }
+  if (problems.length > 0) throw new Error(problems.join('\n'))
+  return difference
 }
 
 /** What of a tree the model needs. */

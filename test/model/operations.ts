@@ -247,12 +247,20 @@ export class Player {
         return outcome(fs.setxattr(o.path, o.name, Buffer.from(o.value), o.flags))
       case 'removexattr':
         return outcome(fs.removexattr(o.path, o.name))
-      default:
+      case 'close':
+      case 'fstat':
+      case 'fsync':
+      case 'read':
+      case 'write':
+      case 'ftruncate':
+      case 'fchmod':
+      case 'fallocate':
+      case 'linkFd':
         return this.#onHandle(o)
     }
   }
 
-  #onHandle(o: Extract<Operation, { handle: number }>): string {
+  #onHandle(o: Exclude<Extract<Operation, { handle: number }>, { op: 'open' | 'tmpfile' }>): string {
     const fs = this.#fs
     const fd = this.#handles.get(o.handle)
     if (fd === undefined) return 'not open'
@@ -285,8 +293,6 @@ export class Player {
         return outcome(fs.fallocate(fd, o.mode, o.at, o.size))
       case 'linkFd':
         return outcome(fs.linkFd(fd, o.path))
-      default:
-        return 'not on a handle'
     }
   }
 

@@ -1,0 +1,4 @@
+/** Real programs on the mount leave the same as on the host's filesystem. */
+import { runWorkloads } from './on-mount.js'
+
+await runWorkloads('passthrough', {})
