@@ -92,15 +92,19 @@ export function fsyncdir(tree: Tree, node: Node, dataOnly: boolean): number {
   return r
 }
 
+/** Milliseconds within which a host has repeated the calls that waited for a job. */
+const REPEATED_WITHIN = 200
+
 /**
  * A call made before a sync began is content with it; one made while it runs needs another. Repeated calls come in the
- * order of the first ones (Host), so the first `waiters` repetitions take the result.
+ * order of the first ones (Host) and at once, so the first `waiters` repetitions take the result. A caller that was killed
+ * meanwhile never repeats: what it leaves is not for a later call, which has written since.
  */
 function syncing(tree: Tree, node: Node, fd: number, dataOnly: boolean): number {
   const extra = extraOf(node)
   const { sync } = extra
   if (sync !== null && sync.result === 1) return tree.host.defer(sync.job)
-  if (sync !== null && sync.waiters > 0) {
+  if (sync !== null && sync.waiters > 0 && performance.now() - sync.ended < REPEATED_WITHIN) {
     if (--sync.waiters === 0) extra.sync = null
     return sync.result
   }
@@ -111,11 +115,13 @@ function syncing(tree: Tree, node: Node, fd: number, dataOnly: boolean): number 
       spec: { op: 'fsync', fd: own, dataOnly },
       done: (result: number): void => {
         fresh.result = result
+        fresh.ended = performance.now()
         close(own)
       },
     },
     waiters: 1,
     result: 1,
+    ended: 0,
   }
   extra.sync = fresh
   return tree.host.defer(fresh.job)

@@ -113,6 +113,8 @@ export interface Syncing {
   waiters: number
   /** 1 while it runs, else the job's result. */
   result: number
+  /** When it ended, in ms of performance.now(). */
+  ended: number
 }
 
 /** A copy-up that another thread is doing. */
