@@ -44,10 +44,16 @@ export async function page(command: Command, columns: number): Promise<string> {
     .wrap(Math.max(60, Math.min(columns, 120)))
     .usage(`Usage: lamina ${usage(command)}\n\n${command.describe}`)
     .options(mapOptions(command.builder))
-    .options(globalOptions)
+    .options(globalOptionsOf(command.builder))
   for (const [line, what] of command.examples ?? []) parser.example(`lamina ${line}`, what)
   if (command.epilogue !== undefined) parser.epilogue(command.epilogue)
   return `${await parser.getHelp()}\n`
+}
+
+/** A verb may have `-h` for itself (hostname): then only `--help` is help. */
+function globalOptionsOf(builder: OptionTable): Record<string, Options> {
+  const taken = Object.values(builder).some(option => [option.alias ?? []].flat().includes('h'))
+  return taken ? { ...globalOptions, help: { ...globalOptions.help, alias: [] } } : { ...globalOptions }
 }
 
 /** yargs lists a group it has not been told of last, so the command's own options get one and come first. */
