@@ -58,7 +58,7 @@ export class Handlers {
   #tree: boolean
   readonly #dirents: Dirents
   readonly #entry: Entry = { nodeid: 0, generation: 0, entryTimeout: 0, attrTimeout: 0, attr: new Stat() }
-  readonly #opened: OpenResult = { handle: 0, mode: 0, backingFd: -1, keepCache: false }
+  readonly #opened: OpenResult = { handle: 0, mode: 0, backingFd: -1, backingKey: 0, keepCache: false }
   readonly #st = new Stat()
   readonly #statfs = new StatFs()
   readonly #setattr: SetAttr = {

@@ -19,13 +19,20 @@ interface OpenNode {
   /** Passthrough opens whose writable mappings would change mtime without telling anybody: mmap(2) wants O_RDWR for one. */
   writers: number
   backing: number
+  /** OpenResult.backingKey of the file behind `backing`. */
+  key: number
 }
+
+/** Registrations kept for files that are not open; each keeps a file of the kernel's. */
+const KEPT = 512
 
 export class OpenFiles {
   readonly #fd: number
   readonly #nodes = new Map<NodeId, OpenNode>()
   readonly #word = alloc(16)
   readonly #address = addressOf(this.#word)
+  /** Ids of files that were closed and may be opened again, by OpenResult.backingKey, in the order of their last use. */
+  readonly #kept = new Map<number, number>()
   #writers = 0
   #passthrough = false
 
@@ -59,12 +66,13 @@ export class OpenFiles {
   open(node: NodeId, flags: number, result: OpenResult): number {
     let open = this.#nodes.get(node)
     if (open === undefined) {
-      open = { mode: OpenMode.Cached, opens: 0, writers: 0, backing: 0 }
+      open = { mode: OpenMode.Cached, opens: 0, writers: 0, backing: 0, key: 0 }
       if (result.mode === OpenMode.Passthrough && this.#passthrough) {
-        const id = this.#backingOpen(result.backingFd)
+        const id = this.#register(result)
         if (id > 0) {
           open.mode = OpenMode.Passthrough
           open.backing = id
+          open.key = result.backingKey
         }
       } else if (result.mode === OpenMode.Direct) open.mode = OpenMode.Direct
       this.#nodes.set(node, open)
@@ -102,7 +110,28 @@ export class OpenFiles {
     }
     if (--open.opens > 0) return
     this.#nodes.delete(node)
-    if (open.backing > 0) this.#backingClose(open.backing)
+    if (open.backing > 0) this.#unregister(open.backing, open.key)
+  }
+
+  #register(result: OpenResult): number {
+    const kept = result.backingKey > 0 ? this.#kept.get(result.backingKey) : undefined
+    if (kept === undefined) return this.#backingOpen(result.backingFd)
+    this.#kept.delete(result.backingKey)
+    return kept
+  }
+
+  #unregister(id: number, key: number): void {
+    if (key === 0 || this.#kept.has(key)) {
+      this.#backingClose(id)
+      return
+    }
+    this.#kept.set(key, id)
+    if (this.#kept.size <= KEPT) return
+    for (const [oldest, oldId] of this.#kept) {
+      this.#kept.delete(oldest)
+      this.#backingClose(oldId)
+      return
+    }
   }
 
   #backingOpen(fd: number): number {

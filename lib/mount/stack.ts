@@ -79,7 +79,7 @@ function upperFailure(error: unknown, spec: StackSpec): unknown {
         `mount upper ${spec.upper}: its filesystem has no extended attributes for the union's marks`,
         spec.upper,
       )
-    case E.ESTALE:
+    case E.EUCLEAN:
       return new MountError(
         'UPPER_LOST',
         `mount upper ${spec.upper}: it was mounted volatile when the machine went down, and may be torn`,

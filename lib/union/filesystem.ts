@@ -54,6 +54,11 @@ export interface OpenResult {
   mode: OpenMode
   /** With mode Passthrough: the fd of the file to do I/O on, open until `release` of this handle. */
   backingFd: number
+  /**
+   * 0, or a number that this open file alone has for the filesystem's life, and that later opens may give again: its
+   * content can then never be another's, and the driver may keep what it has registered for it.
+   */
+  backingKey: number
   /** With mode Cached: the page cache is still good. */
   keepCache: boolean
 }

@@ -14,13 +14,16 @@ export class Handle {
   /** The fd is the lower's file. */
   lower: boolean
   mode: OpenMode
+  /** The lower file's (lower-files.ts), 0 for an upper one. */
+  key: number
 
-  constructor(node: Node, fd: number, flags: number, lower: boolean, mode: OpenMode) {
+  constructor(node: Node, fd: number, flags: number, lower: boolean, mode: OpenMode, key: number) {
     this.node = node
     this.fd = fd
     this.flags = flags
     this.lower = lower
     this.mode = mode
+    this.key = key
   }
 }
 

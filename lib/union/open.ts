@@ -41,7 +41,7 @@ export function open(tree: Tree, node: Node, flags: number, kill: boolean, out: 
   const partial = node.extra?.partial ?? null
   const lower = node.upper !== Presence.Full && partial === null
   const fd = lower
-    ? tree.layer(node.layer).open(node.lower)
+    ? openLower(tree, node)
     : partial !== null
       ? dup(partial.to)
       : openUpper(tree, node, passed(tree, flags))
@@ -66,6 +66,13 @@ function makeWritable(tree: Tree, node: Node, flags: number, size: number): numb
   return r < 0 || node.upper !== Presence.Meta ? r : begin(tree, node)
 }
 
+function openLower(tree: Tree, node: Node): number {
+  const kept = tree.lowerFiles.take(node.ino)
+  if (kept >= 0) return kept
+  tree.lowerFiles.newKey()
+  return tree.layer(node.layer).open(node.lower)
+}
+
 function passed(tree: Tree, flags: number): number {
   const kept = flags & ~NOT_PASSED
   // With writeback the kernel reads what a partly written page lacks, also through a handle that only writes.
@@ -83,9 +90,11 @@ function opened(tree: Tree, node: Node, fd: number, flags: number, lower: boolea
   else if (!passthrough) extra.cached++
   else if (lower) extra.lowerPassthrough++
   else if ((flags & O.ACCMODE) === O.RDWR) extra.writers++
-  out.handle = tree.handles.add(new Handle(node, fd, flags, lower, mode))
+  const key = lower ? tree.lowerFiles.key : 0
+  out.handle = tree.handles.add(new Handle(node, fd, flags, lower, mode, key))
   out.mode = mode
   out.backingFd = passthrough ? fd : -1
+  out.backingKey = key
   out.keepCache = mode === OpenMode.Cached
 }
 
@@ -173,8 +182,9 @@ function entered(
 export function release(tree: Tree, id: number): void {
   const handle = tree.handles.remove(id)
   if (handle === undefined) return
-  close(handle.fd)
   const { node } = handle
+  if (handle.lower) tree.lowerFiles.keep(node.ino, handle.fd, handle.key)
+  else close(handle.fd)
   const { extra } = node
   if (extra === null) return
   extra.opens--

@@ -4,6 +4,7 @@
  * Invariant: for every node and each of its known names, `parent.dir.children.get(name)` is that node.
  */
 import { LRUCache } from 'lru-cache'
+import { LowerFiles } from './lower-files.js'
 import { E, FsError } from '../errno.js'
 import type { Layer, LayerNode } from '../layer/layer.js'
 import { AT, O, S } from '../sys/constants.js'
@@ -59,6 +60,8 @@ export class Tree {
       if (node.dir !== null) node.dir.listing = null
     },
   })
+
+  readonly lowerFiles = new LowerFiles()
 
   /** Scratch for a lookup's result. */
   readonly st = new Stat()
@@ -270,6 +273,7 @@ export class Tree {
   destroy(): void {
     this.directoryFds.clear()
     this.handles.closeAll()
+    this.lowerFiles.close()
     this.origins.close()
     if (this.work !== null) {
       if (!this.volatile) this.work.sync()

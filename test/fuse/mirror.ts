@@ -213,6 +213,7 @@ export class Mirror implements Filesystem {
     out.handle = fd
     out.mode = this.#options.mode
     out.backingFd = fd
+    out.backingKey = 0
     out.keepCache = false
     return 0
   }

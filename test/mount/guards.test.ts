@@ -216,9 +216,15 @@ for base, dirs, files in os.walk(os.environ['M']):
 print(n)`
   t.equal(w.python(walk), '10100\n')
   w.python(walk)
-  const before = readCounters(record.stats)
-  t.equal(w.python(walk), '10100\n')
-  t.same(readCounters(record.stats), { ...before, sleeps: readCounters(record.stats)['sleeps'] })
+  // Others on the machine may drop the kernel's caches meanwhile: of three walks one has to be undisturbed.
+  const made: Stats[] = []
+  for (let i = 0; i < 3; i++) {
+    const before = requests(readCounters(record.stats))
+    t.equal(w.python(walk), '10100\n')
+    made.push(requests(readCounters(record.stats)))
+    if (made.at(-1)?.['all'] === before['all']) return
+  }
+  t.fail('each walk made requests', { made })
 })
 
 t.test('nor do the absolute paths of another user, whatever the ACLs', options, async t => {
@@ -234,6 +240,12 @@ t.test('nor do the absolute paths of another user, whatever the ACLs', options, 
   const { LOOKUP, GETATTR, GETXATTR } = readCounters(record.stats)
   t.same({ LOOKUP, GETATTR, GETXATTR }, pick(before))
 })
+
+/** `stats` with the sum of what are requests in `all`. */
+function requests(stats: Stats): Stats {
+  const all = Object.entries(stats).reduce((sum, [name, n]) => (/^[A-Z]/.test(name) ? sum + n : sum), 0)
+  return { ...stats, all }
+}
 
 function pick({ LOOKUP, GETATTR, GETXATTR }: Stats): Partial<Stats> {
   return { LOOKUP, GETATTR, GETXATTR } as Partial<Stats>
