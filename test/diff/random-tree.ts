@@ -65,6 +65,7 @@ export class Gardener {
     if (!item.children) {
       if (this.chance(0.15) && item.data !== undefined) copy.data = this.pick(['new', item.data])
       if (this.chance(0.1)) copy.uid = 7
+      if (this.chance(0.05)) copy.xattrs = { 'user.k': '3' }
       seen.set(item, copy)
       return copy
     }
