@@ -31,16 +31,14 @@ import {
   type OciMount,
   type OciSpec,
 } from '../runtime/oci.js'
-import { prepareMounts, type PreparedMount } from '../runtime/prepare.js'
+import { prepareMounts, secretTmpfs, type PreparedMount } from '../runtime/prepare.js'
 import { compile } from '../runtime/seccomp/compile.js'
 import { defaultProfile } from '../runtime/seccomp/profile.js'
 import { openPipes } from '../runtime/streams.js'
 import { AT, MOUNT_ATTR, O, OPEN_TREE, RESOLVE } from '../sys/constants.js'
-import { mknodat } from '../sys/dir.js'
-import { close, openat, openat2, pwriteAll } from '../sys/file.js'
+import { close, openat, openat2 } from '../sys/file.js'
 import { fsconfig, FSCONFIG, fsconfigString, fsmount, fsopen, mountSetattr, openTree } from '../sys/mount.js'
 import { exitOf, pidfdSignal } from '../sys/process.js'
-import { chmodat, chownat } from '../sys/stat.js'
 import { Mountpoints } from './build-mountpoints.js'
 
 const SHM = 64 << 20
@@ -199,23 +197,7 @@ export class RuntimeExecutor implements Executor {
           over = { upper, work, volatile: true }
         }
         const root = await this.#serve(mount.layers, over, undo)
-        // The image's own links are followed inside of it; the source may be a file.
-        const path = bytesOf(mount.source.replace(/^\/+/, '') || '.')
-        const source = check(
-          openat2(root, path, O.PATH, 0, RESOLVE.IN_ROOT | RESOLVE.NO_MAGICLINKS),
-          'open',
-          mount.source,
-        )
-        try {
-          const directory = openat(source, '.', O.PATH | O.DIRECTORY)
-          if (directory >= 0) close(directory)
-          const fd = check(openTree(source, '', OPEN_TREE.CLONE | AT.EMPTY_PATH), 'open_tree', mount.source)
-          if (!mount.writable)
-            check(mountSetattr(fd, '', AT.EMPTY_PATH, MOUNT_ATTR.RDONLY, 0), 'mount_setattr', mount.source)
-          return at(fd, directory < 0)
-        } finally {
-          close(source)
-        }
+        return [partOf(root, mount.source, mount.target, isFile(root, mount.source))]
       }
       case 'tmpfs': {
         const data = [
@@ -224,8 +206,11 @@ export class RuntimeExecutor implements Executor {
         ]
         return at(tmpfs(data, MOUNT_ATTR.NOSUID | MOUNT_ATTR.NODEV), false)
       }
-      case 'secret':
-        return at(fileInMemory(mount), true)
+      case 'secret': {
+        const fds: number[] = []
+        undo.push(() => fds.forEach(close))
+        return [partOf(secretTmpfs(mount, fds), 'secret', mount.target, true)]
+      }
       case 'socket': {
         const fd = check(openTree(AT.FDCWD, bytesOf(mount.source), OPEN_TREE.CLONE), 'open_tree', mount.source)
         return at(fd, true)
@@ -249,26 +234,19 @@ function tmpfs(data: readonly string[], attributes: number): number {
   }
 }
 
-/** One file on a tmpfs of its own, as a mount of that file: what it holds is never on a disk. */
-function fileInMemory(file: { data: Uint8Array; mode: number; uid: number; gid: number }): number {
-  const size = Math.max(4096, Math.ceil(file.data.length / 4096) * 4096 + 4096)
-  const mount = tmpfs([`size=${size}`, 'mode=700'], MOUNT_ATTR.NOSUID | MOUNT_ATTR.NODEV)
-  try {
-    check(mknodat(mount, 'file', 0o100600, 0), 'mknod', 'secret')
-    const fd = check(openat(mount, 'file', O.WRONLY), 'open', 'secret')
-    try {
-      check(pwriteAll(fd, file.data, 0), 'write', 'secret')
-    } finally {
-      close(fd)
-    }
-    check(chownat(mount, 'file', file.uid, file.gid), 'chown', 'secret')
-    check(chmodat(mount, 'file', file.mode), 'chmod', 'secret')
-    const clone = check(openTree(mount, 'file', OPEN_TREE.CLONE), 'open_tree', 'secret')
-    check(mountSetattr(clone, '', AT.EMPTY_PATH, MOUNT_ATTR.RDONLY, 0), 'mount_setattr', 'secret')
-    return clone
-  } finally {
-    close(mount)
-  }
+/** What is at `path` in a detached mount, put at `destination`. */
+function partOf(fd: number, path: string, destination: string, file: boolean): PreparedMount {
+  return { destination, how: { do: 'part', fd, path }, options: readMountOptions(['rprivate']), file }
+}
+
+/** The image's own links are followed inside of it. Throws FsError ENOENT. */
+function isFile(root: number, path: string): boolean {
+  const inside = bytesOf(path.replace(/^\/+/, '') || '.')
+  const source = check(openat2(root, inside, O.PATH, 0, RESOLVE.IN_ROOT | RESOLVE.NO_MAGICLINKS), 'open', path)
+  const directory = openat(source, '.', O.PATH | O.DIRECTORY)
+  if (directory >= 0) close(directory)
+  close(source)
+  return directory < 0
 }
 
 /** /etc/hosts and /etc/resolv.conf of a step: files in memory over the image's own. */
@@ -284,9 +262,10 @@ function etcFiles(execution: Execution, undo: (() => void)[]): PreparedMount[] {
     files.push(['/etc/resolv.conf', resolvConf(host('/etc/resolv.conf'), settings, !onHost)])
   }
   return files.map(([destination, text]) => {
-    const fd = fileInMemory({ data: Buffer.from(text), mode: 0o644, uid: 0, gid: 0 })
-    undo.push(() => void close(fd))
-    return { destination, how: { do: 'attach', fd }, options: readMountOptions(['rprivate']), file: true }
+    const fds: number[] = []
+    undo.push(() => fds.forEach(close))
+    const fd = secretTmpfs({ data: Buffer.from(text), mode: 0o644, uid: 0, gid: 0 }, fds)
+    return partOf(fd, 'secret', destination, true)
   })
 }
 

@@ -1,20 +1,44 @@
 /**
- * Owns the network that RUN steps have when nothing is said: the one `lamina run` gives.
- * Invariant: never the host's own. Where no bridge can be made, steps have only loopback, and that is said once.
+ * Owns the network that RUN steps have when nothing is said: a place on the bridge, as `lamina run` gives. It is taken
+ * when the first step asks, shared by all steps of the build, and given back with `close`.
+ * Invariant: never the host's own. Where no bridge can be had, steps have loopback only, and that is said once.
  */
+import type { ConnectedNetwork } from '../runtime/network/connect.js'
 import type { NetworkOfBuild } from './build-executor.js'
 import type { Context } from './command.js'
 
-export function buildNetwork({ stderr }: Pick<Context, 'stderr'>): NetworkOfBuild {
-  let told = false
+export function buildNetwork(
+  context: Pick<Context, 'root' | 'runRoot' | 'stderr'>,
+): NetworkOfBuild & { close(): Promise<void> } {
+  let connected: Promise<ConnectedNetwork | undefined> | undefined
   return {
-    path: async () => {
-      if (!told)
-        stderr.write(
-          'warning: RUN steps have no network here (build with --network host to give them this machine’s)\n',
-        )
-      told = true
-      return undefined
+    path: async () => (await (connected ??= connect(context)))?.namespacePath,
+    close: async () => {
+      await (await connected)?.release()
+      connected = undefined
     },
+  }
+}
+
+async function connect({
+  root,
+  runRoot,
+  stderr,
+}: Pick<Context, 'root' | 'runRoot' | 'stderr'>): Promise<ConnectedNetwork | undefined> {
+  const [{ connectNetwork }, { Containers }, { freshConfig }, { newId }] = await Promise.all([
+    import('../runtime/network/connect.js'),
+    import('../runtime/containers.js'),
+    import('../runtime/config.js'),
+    import('../runtime/names.js'),
+  ])
+  const config = freshConfig(newId(), `build-${process.pid}`, { kind: 'directory', path: '/' })
+  config.network = { network: 'bridge' }
+  try {
+    return await connectNetwork(new Containers(root, runRoot), config)
+  } catch (error) {
+    const { code, message } = error as { code?: string; message: string }
+    if (code !== 'UNSUPPORTED' && code !== 'NOT_PERMITTED') throw error
+    stderr.write(`warning: RUN steps have no network: ${message} (--network host gives them this machine's)\n`)
+    return undefined
   }
 }

@@ -7,7 +7,7 @@ import { read } from 'node:fs'
 import { bytesOf } from '../bytes.js'
 import { E, errnoName } from '../errno.js'
 import { Birth, type Label } from '../sys/birth.js'
-import { AT, CLONE, MNT, MOUNT_ATTR, MOVE_MOUNT, MS, O, RESOLVE } from '../sys/constants.js'
+import { AT, CLONE, MNT, MOUNT_ATTR, MOVE_MOUNT, MS, O, OPEN_TREE, RESOLVE } from '../sys/constants.js'
 import { close } from '../sys/file.js'
 import { alloc } from '../sys/libc.js'
 import { CALL, pidfdOpen, pipe, PR, WAIT, waitPidfd } from '../sys/process.js'
@@ -78,12 +78,18 @@ class Plan {
   }
 
   /** Opens `path` inside the root, following the image's symlinks but no magic link; its fd goes to an argument of step `next`. */
-  #open(path: string, flags: number, mode = 0, rules: Parameters<Birth['step']>[3] = {}): number {
+  #open(
+    path: string,
+    flags: number,
+    mode = 0,
+    rules: Parameters<Birth['step']>[3] = {},
+    tree: number = AT.FDCWD,
+  ): number {
     const how = alloc(24)
     how.writeBigUInt64LE(BigInt(flags | O.CLOEXEC), 0)
     how.writeBigUInt64LE(BigInt(mode), 8)
     how.writeBigUInt64LE(BigInt(RESOLVE.IN_ROOT | RESOLVE.NO_MAGICLINKS), 16)
-    return this.do(`open ${path}`, CALL.openat2, [AT.FDCWD, bytesOf(path), how, 24], rules)
+    return this.do(`open ${path}`, CALL.openat2, [tree, bytesOf(path), how, 24], rules)
   }
 
   /** mkdir -p inside the root. What cannot be made shows when it is used. */
@@ -131,6 +137,10 @@ class Plan {
     if (m.file) this.#makeFile(at)
     else this.makeDirectories(at)
     const flags = MOVE_MOUNT.F_EMPTY_PATH | MOVE_MOUNT.T_EMPTY_PATH
+    if (how.do === 'part') {
+      this.#part(at, how.fd, how.path, flags)
+      return
+    }
     const target = this.#open(at, O.PATH)
     if (how.do === 'attach') {
       const move = this.do(`mount ${at}`, CALL.move_mount, [how.fd, '', -1, '', flags])
@@ -146,6 +156,29 @@ class Plan {
       }
       this.do('chdir /', CALL.chdir, ['/'])
     }
+  }
+
+  /**
+   * A mount has to be in this namespace before a part of it can be cloned (open_tree(2): before Linux 6.15 no detached one
+   * can be): it is put aside under /dev for a moment.
+   */
+  #part(at: string, tree: number, path: string, flags: number): void {
+    const aside = '/dev/.lamina'
+    this.do(`mkdir ${aside}`, CALL.mkdirat, [AT.FDCWD, aside, 0o700], { ignore: [E.EEXIST] })
+    this.do('put aside', CALL.move_mount, [tree, '', AT.FDCWD, aside, MOVE_MOUNT.F_EMPTY_PATH])
+    const found = this.#open(path, O.PATH, 0, {}, tree)
+    const clone = this.do(`clone ${path}`, CALL.open_tree, [
+      -1,
+      '',
+      OPEN_TREE.CLONE | OPEN_TREE.CLOEXEC | AT.EMPTY_PATH,
+    ])
+    this.birth.pass(found, clone, 0)
+    const target = this.#open(at, O.PATH)
+    const move = this.do(`mount ${at}`, CALL.move_mount, [-1, '', -1, '', flags])
+    this.birth.pass(clone, move, 0)
+    this.birth.pass(target, move, 2)
+    this.do('take away', CALL.umount2, [aside, MNT.DETACH])
+    this.do(`rmdir ${aside}`, CALL.unlinkat, [AT.FDCWD, aside, AT.REMOVEDIR])
   }
 
   /** v2: the one hierarchy here; v1: a tmpfs with one mount for each, then read-only. */

@@ -6,11 +6,11 @@
  */
 import { FsError } from '../errno.js'
 import { bytesOf } from '../bytes.js'
-import { AT, MOUNT_ATTR, MS, OPEN_TREE, S, makedev } from '../sys/constants.js'
+import { AT, MOUNT_ATTR, MS, O, OPEN_TREE, S, makedev } from '../sys/constants.js'
 import { mkdirat, mknodat, symlinkat } from '../sys/dir.js'
-import { close, openat } from '../sys/file.js'
+import { close, openat, pwriteAll } from '../sys/file.js'
 import { fsconfig, FSCONFIG, fsconfigString, fsmount, fsopen, mountSetattr, openTree } from '../sys/mount.js'
-import { chmodat, chownat, fstat, Stat } from '../sys/stat.js'
+import { chmodat, chownat, fchmod, fstat, Stat } from '../sys/stat.js'
 import { RuntimeError } from './error.js'
 import { readMountOptions, type MountOptions } from './mount-options.js'
 import type { OciDevice, OciMount, OciSpec } from './oci.js'
@@ -19,7 +19,11 @@ import type { OciDevice, OciMount, OciSpec } from './oci.js'
 export interface PreparedMount {
   destination: string
   /** `attach`: the detached mount `fd`. `make`: a mount(2) in the child. */
-  how: { do: 'attach'; fd: number } | { do: 'make'; type: string; source: string }
+  /** `part`: what is at `path` in the detached mount `fd`. */
+  how:
+    | { do: 'attach'; fd: number }
+    | { do: 'make'; type: string; source: string }
+    | { do: 'part'; fd: number; path: string }
   options: MountOptions
   /** The mountpoint is to be a file (a bind-mounted file, a device). */
   file: boolean
@@ -168,5 +172,29 @@ export function cloneRootfs(path: string, readOnly: boolean): number {
     close(fd)
     throw new FsError(r, 'mount_setattr', path)
   }
+  return fd
+}
+
+export interface Secret {
+  readonly data: Uint8Array
+  readonly mode: number
+  readonly uid: number
+  readonly gid: number
+}
+
+/** A detached tmpfs that holds the bytes in a file `secret`: they are never on a disk. */
+export function secretTmpfs({ data, mode, uid, gid }: Secret, fds: number[]): number {
+  const options = readMountOptions(['nosuid', 'nodev', 'noexec', 'mode=0755'])
+  const tmpfs = { destination: 'secret', type: 'tmpfs', source: 'secret', options: [] }
+  const fd = detached(tmpfs, options, fds)
+  const file = need(openat(fd, 'secret', O.WRONLY | O.CREAT | O.EXCL, 0o600), 'open', 'secret')
+  try {
+    need(pwriteAll(file, data, 0), 'write', 'secret')
+    need(fchmod(file, mode), 'chmod', 'secret')
+    need(chownat(fd, 'secret', uid, gid), 'chown', 'secret')
+  } finally {
+    close(file)
+  }
+  need(mountSetattr(fd, '', AT.EMPTY_PATH, MOUNT_ATTR.RDONLY, 0), 'mount_setattr', 'secret')
   return fd
 }

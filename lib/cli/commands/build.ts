@@ -88,6 +88,9 @@ export const command = defineCommand({
     const store = Store.open(root)
     const { finder } = await import('../base-image.js')
     const images = await ImageStore.open(store, finder(store, context))
+    const { buildNetwork } = await import('../build-network.js')
+    const network = buildNetwork(context)
+    const executor = await executorOf(store, images.scratch, network, context)
     const interrupt = (): void => stop.abort()
     process.on('SIGINT', interrupt).on('SIGTERM', interrupt)
     let text: string | undefined
@@ -102,7 +105,6 @@ export const command = defineCommand({
       text = opened.file.text
       const shown = await progressOf(args.quiet === true ? 'quiet' : args.progress, context)
       try {
-        const executor = await executorOf(store, images.scratch, context)
         const names = result && result.type !== 'image' ? [] : (args.tag ?? [])
         const built = await build({
           file: opened.file,
@@ -137,6 +139,7 @@ export const command = defineCommand({
       throw await explained(error, text ?? textOfFailed(error as BuildError), stderr)
     } finally {
       process.off('SIGINT', interrupt).off('SIGTERM', interrupt)
+      await network.close()
       images.close()
       const { closeConnections } = await import('../../image/http.js')
       closeConnections()
@@ -170,17 +173,19 @@ async function progressOf(
   }
 }
 
-async function executorOf(store: import('../../image/store.js').Store, scratch: string, context: Context) {
-  const [{ RuntimeExecutor }, { buildNetwork }] = await Promise.all([
-    import('../build-executor.js'),
-    import('../build-network.js'),
-  ])
+async function executorOf(
+  store: import('../../image/store.js').Store,
+  scratch: string,
+  network: import('../build-executor.js').NetworkOfBuild,
+  context: Context,
+) {
+  const { RuntimeExecutor } = await import('../build-executor.js')
   const tmp = join(scratch, 'executor')
   mkdirSync(tmp, { recursive: true })
   const log = (line: string): void => {
     if (context.debug) context.stderr.write(`${line}\n`)
   }
-  return new RuntimeExecutor(store, tmp, buildNetwork(context), log)
+  return new RuntimeExecutor(store, tmp, network, log)
 }
 
 /** Prints the place in the Dockerfile and what was kept; returns the error with the place in its message. */
