@@ -11,6 +11,8 @@ import { Store } from '../../lib/image/store.js'
 import { makeImage, ociArchive } from './made.js'
 import { missing, run } from './tools.js'
 
+t.setTimeout(170_000)
+
 t.test(
   'a full disk: a clear message, a code, and the store as it was',
   { skip: missing('mkfs.ext4', 'mount', 'losetup') },

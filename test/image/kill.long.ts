@@ -1,6 +1,8 @@
 import t from 'tap'
 import { killAtRandom } from './kill.js'
 
+t.setTimeout(1_800_000)
+
 t.test('kill -9 at 60 random moments of load, import, tag, rmi, prune leaves a sound store', t => {
   let seed = Date.now() >>> 0
   t.comment(`seed ${seed}`)

@@ -14,6 +14,8 @@ import { loadImages } from '../../lib/image/load.js'
 import { Store } from '../../lib/image/store.js'
 import { type MadeImage, makeImage, ociArchive } from './made.js'
 
+t.setTimeout(170_000)
+
 const scratch = mkdtempSync(join(tmpdir(), 'lamina-registry-'))
 process.env['DOCKER_CONFIG'] = join(scratch, 'docker')
 t.teardown(() => {

@@ -1,0 +1,238 @@
+/**
+ * `node dist/bench/images.js [--layout DIR:TAG] [--repeat N] [--dir DIR]`: measures images beside their peers in one run.
+ * - import: `lamina load` against `umoci unpack` and `podman load` of the same OCI layout, with peak memory;
+ * - mount: an image of 150,000 files in 50 layers against an empty one, and a cold walk of it against the kernel's
+ *   overlayfs over the same 50 layers unpacked.
+ * Needs root, umoci and podman for the first (left out when missing). Without --layout an image is made of this machine's /usr.
+ * Correctness first: both walks must count the same. Results are lines of JSON.
+ */
+import { spawnSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { imageLowers } from '../lib/image/lowers.js'
+import { resolveImage } from '../lib/image/images.js'
+import { ImageWriter } from '../lib/image/writer.js'
+import { Store } from '../lib/image/store.js'
+import { MountServer } from '../lib/mount/server.js'
+import { TreeInode } from '../lib/layer/tree.js'
+
+const { values: options } = parseArgs({
+  options: {
+    layout: { type: 'string' },
+    repeat: { type: 'string' },
+    dir: { type: 'string' },
+    only: { type: 'string' },
+  },
+})
+const LAYERS = 50
+const FILES = 3000
+const scratch = mkdtempSync(join(options.dir ?? tmpdir(), 'lamina-bench-images-'))
+const repeat = Number(options.repeat ?? 3)
+const lamina = new URL('../bin/lamina.js', import.meta.url).pathname
+const say = (row: object): void => void process.stdout.write(`${JSON.stringify(row)}\n`)
+const median = (list: number[]): number => [...list].sort((a, b) => a - b)[Math.floor(list.length / 2)] as number
+
+try {
+  if (options.only !== 'mount') importRows()
+  if (options.only !== 'import') await mountRows()
+} finally {
+  rmSync(scratch, { recursive: true, force: true })
+}
+
+/** Wall seconds, CPU seconds and peak memory (MB) of a command, its children included. */
+function timed(
+  program: string,
+  args: string[],
+  env: NodeJS.ProcessEnv = process.env,
+): { wall: number; cpu: number; mb: number } {
+  const log = join(scratch, 'time')
+  const r = spawnSync('/usr/bin/time', ['-o', log, '-f', '%e %U %S %M', program, ...args], { env, encoding: 'utf8' })
+  if (r.status !== 0) throw new Error(`${program} ${args.join(' ')}: ${r.stderr}`)
+  const [wall = 0, user = 0, system = 0, kilobytes = 0] = readFileSync(log, 'utf8').trim().split(' ').map(Number)
+  return { wall, cpu: user + system, mb: Math.round(kilobytes / 1024) }
+}
+
+function importRows(): void {
+  const layout = options.layout ?? makeLayout()
+  const directory = layout.slice(0, layout.lastIndexOf(':'))
+  const archive = join(scratch, 'archive.tar')
+  spawnSync('tar', ['cf', archive, '-C', directory, '.'])
+  const has = (program: string): boolean => spawnSync('sh', ['-c', `command -v ${program}`]).status === 0
+  const podman = ['--root', join(scratch, 'pr'), '--runroot', join(scratch, 'prr'), '--storage-driver', 'overlay']
+  const peers: [string, (place: string) => ReturnType<typeof timed>][] = [
+    [
+      'lamina load',
+      place => timed(process.execPath, [lamina, 'load', '-q', '-i', archive], { ...process.env, LAMINA_ROOT: place }),
+    ],
+  ]
+  if (has('umoci')) peers.push(['umoci unpack', place => timed('umoci', ['unpack', '--image', layout, place])])
+  if (has('podman')) peers.push(['podman load', () => timed('podman', [...podman, 'load', '-q', '-i', archive])])
+  const results = new Map<string, { wall: number; cpu: number; mb: number }[]>()
+  for (let round = 0; round < repeat; round++)
+    for (const [name, go] of peers) {
+      const place = join(scratch, `place-${round}`)
+      spawnSync('sync')
+      const result = go(place)
+      results.set(name, [...(results.get(name) ?? []), result])
+      spawnSync('podman', [...podman, 'rmi', '-fa'])
+      rmSync(place, { recursive: true, force: true })
+    }
+  const own = results.get('lamina load') ?? []
+  for (const [name, list] of results)
+    say({
+      row: 'import',
+      peer: name,
+      wall: median(list.map(r => r.wall)),
+      cpu: median(list.map(r => r.cpu)),
+      mb: Math.max(...list.map(r => r.mb)),
+      laminaRatio: Number((median(own.map(r => r.wall)) / median(list.map(r => r.wall))).toFixed(2)),
+      laminaCpuRatio: Number((median(own.map(r => r.cpu)) / median(list.map(r => r.cpu))).toFixed(2)),
+    })
+}
+
+/** Three gzip layers of this machine's files. */
+function makeLayout(): string {
+  const layout = join(scratch, 'layout')
+  const blobs = join(layout, 'blobs/sha256')
+  mkdirSync(blobs, { recursive: true })
+  const put = (bytes: Buffer): { digest: string; size: number } => {
+    const hex = createHash('sha256').update(bytes).digest('hex')
+    writeFileSync(join(blobs, hex), bytes)
+    return { digest: `sha256:${hex}`, size: bytes.length }
+  }
+  const layers: object[] = []
+  const diffIDs: string[] = []
+  for (const dirs of [['usr/bin'], ['usr/share/doc', 'usr/share/locale'], ['usr/lib/python3', 'usr/lib/gcc']]) {
+    const tar = join(scratch, 'layer.tar')
+    spawnSync('tar', ['cf', tar, '--sort=name', '-C', '/', ...dirs])
+    diffIDs.push(`sha256:${spawnSync('sha256sum', [tar], { encoding: 'utf8' }).stdout.slice(0, 64)}`)
+    spawnSync('gzip', ['-f', tar])
+    const hex = spawnSync('sha256sum', [`${tar}.gz`], { encoding: 'utf8' }).stdout.slice(0, 64)
+    const size = statSync(`${tar}.gz`).size
+    renameSync(`${tar}.gz`, join(blobs, hex))
+    layers.push({ mediaType: 'application/vnd.oci.image.layer.v1.tar+gzip', digest: `sha256:${hex}`, size })
+  }
+  const config = put(
+    Buffer.from(
+      JSON.stringify({ architecture: 'amd64', os: 'linux', config: {}, rootfs: { type: 'layers', diff_ids: diffIDs } }),
+    ),
+  )
+  const manifest = put(
+    Buffer.from(
+      JSON.stringify({
+        schemaVersion: 2,
+        mediaType: 'application/vnd.oci.image.manifest.v1+json',
+        config: { mediaType: 'application/vnd.oci.image.config.v1+json', ...config },
+        layers,
+      }),
+    ),
+  )
+  writeFileSync(join(layout, 'oci-layout'), '{"imageLayoutVersion":"1.0.0"}')
+  const descriptor = {
+    mediaType: 'application/vnd.oci.image.manifest.v1+json',
+    ...manifest,
+    annotations: { 'org.opencontainers.image.ref.name': 'bench' },
+  }
+  writeFileSync(join(layout, 'index.json'), JSON.stringify({ schemaVersion: 2, manifests: [descriptor] }))
+  return `${layout}:bench`
+}
+
+async function mountRows(): Promise<void> {
+  const store = Store.open(join(scratch, 'store'))
+  const writer = await ImageWriter.open(store)
+  const file = (object: string, size: number): TreeInode => {
+    const inode = new TreeInode(0o100644)
+    inode.object = object
+    inode.size = size
+    return inode
+  }
+  const layers = []
+  for (let l = 0; l < LAYERS; l++) {
+    const root = new TreeInode(0o040755)
+    for (let d = 0; d < 30; d++) {
+      const dir = new TreeInode(0o040755)
+      root.children?.set(`layer${l}-dir${d}`, dir)
+      for (let f = 0; f < FILES / 30; f++) {
+        const content = Buffer.from(`${l} ${d} ${f}`)
+        dir.children?.set(`file-${f}`, file(writer.putBytes(content), content.length))
+      }
+    }
+    layers.push(await writer.addTree(root, { compression: 'none' }))
+  }
+  const start = performance.now()
+  await writer.addImage({ os: 'linux', architecture: 'amd64' }, layers, ['docker.io/bench/large:1'])
+  say({ row: 'flatten', ms: Math.round(performance.now() - start), files: LAYERS * FILES })
+  const empty = await writer.addTree(new TreeInode(0o040755), { compression: 'none' })
+  await writer.addImage({ os: 'linux', architecture: 'amd64' }, [empty], ['docker.io/bench/empty:1'])
+  writer.close()
+
+  const times = new Map<string, number[]>()
+  const walks: number[] = []
+  let counted = ''
+  for (let round = 0; round < repeat; round++)
+    for (const name of ['bench/empty:1', 'bench/large:1']) {
+      const mountpoint = mkdtempSync(join(scratch, 'mnt-'))
+      const before = performance.now()
+      const server = await MountServer.start(
+        { lowers: imageLowers(store, resolveImage(store, name)), readOnly: true },
+        mountpoint,
+      )
+      readdirSync(mountpoint)
+      times.set(name, [...(times.get(name) ?? []), performance.now() - before])
+      if (name === 'bench/large:1') {
+        const from = performance.now()
+        counted = walk(mountpoint)
+        walks.push(performance.now() - from)
+      }
+      await server.unmount()
+    }
+  const [large, none] = ['bench/large:1', 'bench/empty:1'].map(n => Math.round(median(times.get(n) ?? [])))
+  say({ row: 'mount', large, empty: none, moreMs: (large ?? 0) - (none ?? 0), files: LAYERS * FILES, layers: LAYERS })
+
+  const unpacked: string[] = []
+  for (let l = 0; l < LAYERS; l++) {
+    const top = join(scratch, 'u', String(l))
+    for (let d = 0; d < 30; d++) {
+      const dir = join(top, `layer${l}-dir${d}`)
+      mkdirSync(dir, { recursive: true })
+      for (let f = 0; f < FILES / 30; f++) writeFileSync(join(dir, `file-${f}`), `${l} ${d} ${f}`)
+    }
+    unpacked.unshift(join('u', String(l)))
+  }
+  const merged = join(scratch, 'merged')
+  mkdirSync(merged)
+  const kernel: number[] = []
+  for (let round = 0; round < repeat; round++) {
+    spawnSync('sync')
+    writeFileSync('/proc/sys/vm/drop_caches', '2')
+    const m = spawnSync('mount', ['-t', 'overlay', 'bench', '-o', `ro,lowerdir=${unpacked.join(':')}`, merged], {
+      cwd: scratch,
+      encoding: 'utf8',
+    })
+    if (m.status !== 0) throw new Error(`mount overlay: ${m.stderr}`)
+    try {
+      const from = performance.now()
+      const here = walk(merged)
+      kernel.push(performance.now() - from)
+      if (here !== counted) throw new Error(`the walks differ: ${here}, ${counted}`)
+    } finally {
+      spawnSync('umount', [merged])
+    }
+  }
+  say({
+    row: 'cold walk',
+    laminaMs: Math.round(median(walks)),
+    overlayfsMs: Math.round(median(kernel)),
+    entries: counted,
+    ratio: Number((median(walks) / median(kernel)).toFixed(2)),
+  })
+}
+
+/** Lists and stats everything, in a process of its own; how many entries there were. */
+function walk(directory: string): string {
+  const r = spawnSync('find', [directory, '-printf', '%y%m\\n'], { encoding: 'utf8', maxBuffer: 1 << 28 })
+  return String(r.stdout.split('\n').length)
+}
