@@ -48,7 +48,17 @@ function check(config: ContainerConfig): void {
     if (st === undefined) throw new RuntimeError('INVALID', `rootfs ${root.path}: does not exist`)
     if (!st.isDirectory()) throw new RuntimeError('INVALID', `rootfs ${root.path}: is no directory`)
   }
+  if (config.runtime !== '')
+    throw new RuntimeError(
+      'UNSUPPORTED',
+      `--runtime ${config.runtime}: containers are run by Lamina itself; OCI runtimes are not driven yet`,
+    )
   for (const m of config.mounts) {
+    if (m.kind === 'image')
+      throw new RuntimeError(
+        'UNSUPPORTED',
+        `mount ${m.source} at ${m.destination}: images as mounts are not supported yet; 'lamina mount' it and bind the directory`,
+      )
     if (!m.destination.startsWith('/') || m.destination === '/')
       throw new RuntimeError('INVALID', `mount at ${m.destination}: must be an absolute path below /`)
     if (m.destination.split('/').includes('..'))

@@ -299,7 +299,8 @@ class Plan {
   /** Signals as a program expects them: nothing ignored, nothing blocked. */
   signals(): void {
     const fresh = alloc(32)
-    for (let n = 1; n <= 64; n++)
+    // Real-time signals are nobody's to ignore, and a handler does not outlive the birth.
+    for (let n = 1; n <= 31; n++)
       if (n !== 9 && n !== 19) this.do(`signal ${n}`, CALL.rt_sigaction, [n, fresh, 0, 8], { ignore: 'any' })
     this.do('unblock signals', CALL.rt_sigprocmask, [2, alloc(8), 0, 8])
   }

@@ -175,3 +175,11 @@ export function startTime(statOf: string): string | undefined {
   // Field 22 of /proc/PID/stat, counted after the last ')' because the name may hold anything.
   return statOf.slice(statOf.lastIndexOf(')') + 2).split(' ')[19]
 }
+
+const exitAtOnce = libc.func('void _exit(int code)')
+
+/** _exit(2): ends this process without the 10-50 ms that Node needs to take itself apart. Nothing buffered is written. */
+export function exitNow(code: number): never {
+  exitAtOnce(code)
+  throw new Error('unreachable')
+}

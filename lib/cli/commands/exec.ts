@@ -43,11 +43,13 @@ export const command = defineCommand({
       process.exit(0)
     }
     const { joinTerminal } = await import('../../runtime/join.js')
-    return joinTerminal(executed, {
+    const code = await joinTerminal(executed, {
       stdin: args.interactive === true ? stdin : undefined,
       stdout,
       stderr,
       tty: args.tty === true,
     })
+    const { leave } = await import('../leave.js')
+    return leave(code, stdout, stderr)
   },
 })

@@ -42,12 +42,15 @@ export const command = defineCommand({
     if (!apart) {
       const { runInForeground } = await import('../../runtime/foreground.js')
       const streams = { stdin: config.interactive ? stdin : undefined, stdout, stderr }
+      let code: number
       try {
-        return await runInForeground(containers, container, streams, args.sigProxy, log)
+        code = await runInForeground(containers, container, streams, args.sigProxy, log)
       } finally {
         const { settle } = await import('../../runtime/settle.js')
         await settle(containers, container)
       }
+      const { leave } = await import('../leave.js')
+      return leave(code, stdout, stderr)
     }
     const { runApart } = await import('../run-apart.js')
     return runApart(containers, container, args, { stdin, stdout, stderr })
