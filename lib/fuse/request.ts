@@ -11,6 +11,8 @@ import { TREE_NODE } from './tree.js'
 
 /** read(2) on /dev/fuse wants room for max_write and its headers (else EINVAL); a page more keeps it simple. */
 const CAPACITY = MAX_IO + 4096
+/** Header and fuse_setattr_in. */
+const LARGEST_STRUCT = IN_HEADER + 88
 
 export class Request implements Io {
   readonly buffer = alloc(CAPACITY)
@@ -32,6 +34,8 @@ export class Request implements Io {
   accept(length: number): boolean {
     const view = this.#view
     if (length < IN_HEADER || view.getUint32(0, true) !== length) return false
+    // A struct that is cut short reads as zeros, not as what an earlier request left.
+    if (length < LARGEST_STRUCT) this.buffer.fill(0, length, LARGEST_STRUCT)
     this.length = length
     this.opcode = view.getUint32(4, true)
     this.uniqueLow = view.getUint32(8, true)
