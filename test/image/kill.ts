@@ -1,6 +1,7 @@
 /** Kills commands of a store with SIGKILL at random moments, and looks at what is left. Used short in npm test, long by test:long. */
 import { spawn } from 'node:child_process'
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -10,7 +11,7 @@ import { fsck } from '../../lib/image/fsck.js'
 import { listImages } from '../../lib/image/images.js'
 import { Store } from '../../lib/image/store.js'
 import type { RawEntry } from '../layer/raw-tar.js'
-import { makeImage, ociArchive } from './made.js'
+import { type MadeImage, makeImage, ociArchive } from './made.js'
 
 const lamina = new URL('../../bin/lamina.js', import.meta.url).pathname
 
@@ -27,7 +28,7 @@ function layer(seed: string): RawEntry[] {
 }
 
 /**
- * `rounds` times: one of load, rmi, prune, commit is started and killed after a random part of the time it takes. Each
+ * `rounds` times: one of load, pull, commit, import, tag, rmi, prune is started and killed after a random part of the time it takes. Each
  * time fsck must find nothing wrong, and the same command must then end well.
  */
 export async function killAtRandom(t: Test, rounds: number, random: () => number): Promise<void> {
@@ -54,14 +55,33 @@ export async function killAtRandom(t: Test, rounds: number, random: () => number
         resolve(code ?? undefined)
       })
     })
+  const image = makeImage([layer('shared'), layer('pulled')])
+  const server = createServer((req, res) => {
+    const name = /(?:manifests|blobs)\/(.+)$/.exec(req.url ?? '')?.[1]
+    const bytes = name === '1' ? image.manifest : image.blobs.get(name as MadeImage['digest'])
+    if (req.url === '/v2/') res.end('{}')
+    else if (bytes === undefined) res.writeHead(404).end()
+    else res.writeHead(200, { 'content-length': bytes.length }).end(bytes)
+  })
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', () => resolve()))
+  t.teardown(() => void server.close())
+  const host = `127.0.0.1:${(server.address() as { port: number }).port}`
   const commands: string[][] = [
     ['load', '-q', '-i', archives[0] as string],
+    ['pull', '-q', `${host}/kill:1`],
+    ['commit', 'kept', 'kill/committed:1'],
     ['load', '-q', '-i', archives[1] as string],
     ['import', rootfs, 'kill/rootfs:1'],
     ['tag', 'kill/one:1', 'kill/other:1'],
     ['rmi', 'kill/two:1'],
     ['prune', '-f', '-a'],
   ]
+  // A container with something to commit. Its image stays, whatever is pruned.
+  t.equal(await command(['load', '-q', '-i', archives[0] as string]), 0, 'load')
+  t.equal(await command(['create', '--name', 'kept', 'kill/one:1', '/bin/true']), 0, 'create')
+  const id = readdirSync(join(store.root, 'containers')).find(name => name.length === 64)
+  for (let i = 0; i < 100; i++)
+    writeFileSync(join(store.root, 'containers', id as string, 'upper', `f${i}`), noise(`c${i}`, 10))
   // How long each takes when it is left alone.
   const times: number[] = []
   for (const [i, args] of commands.entries()) {
@@ -69,7 +89,13 @@ export async function killAtRandom(t: Test, rounds: number, random: () => number
     t.equal(await command(args), 0, args.slice(0, 1).join(' '))
     times[i] = performance.now() - start
   }
-  t.same(listImages(store), [])
+  t.same(
+    listImages(store)
+      .map(i => i.names.length > 0)
+      .filter(Boolean).length,
+    1,
+    'only the container’s image is left',
+  )
   let killed = 0
   for (let round = 0; round < rounds; round++) {
     const i = round % commands.length
