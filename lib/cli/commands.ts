@@ -71,7 +71,10 @@ export const groups: Readonly<Record<string, Readonly<Record<string, Verb>>>> = 
     ci: { describe: 'Check an image against rules on wasted space', load: () => import('./commands/ci.js') },
     cat: { describe: 'Print files of an image or container', load: () => import('./commands/cat.js') },
     ls: { describe: 'List directories of an image or container', load: () => import('./commands/ls.js') },
-    cp: { describe: 'Copy files out of an image or container', load: () => import('./commands/cp.js') },
+    cp: {
+      describe: 'Copy files out of an image or container, or into a container',
+      load: () => import('./commands/cp.js'),
+    },
     find: { describe: 'Find paths in an image or container', load: () => import('./commands/find.js') },
     'which-layer': {
       describe: 'Show which layers of an image added, changed or removed a path',

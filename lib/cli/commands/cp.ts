@@ -1,9 +1,9 @@
-/** `lamina cp`: files and directories out of an image or container, without mounting anything. */
+/** `lamina cp`: files and directories out of an image or container, without mounting anything, and into a container. */
 import { defineCommand, UsageError } from '../command.js'
 
 export const command = defineCommand({
   command: 'cp <from> <to>',
-  describe: 'Copy files out of an image or container: IMAGE:PATH DEST',
+  describe: 'Copy files out of an image or container, or into a container: NAME:PATH',
   builder: {
     archive: { alias: 'a', type: 'boolean', describe: 'Keep owners, suid bits and extended attributes' },
     'follow-link': { alias: 'L', type: 'boolean', describe: 'Follow a symlink given as PATH' },
@@ -12,8 +12,10 @@ export const command = defineCommand({
     ['cp debian:12:/etc/os-release .', 'one file'],
     ['cp mine:1:/app ./app', 'a directory; as docker cp: into ./app if that exists, else under that name'],
     ['cp mine:1:/app - | tar t', 'a tar on standard output'],
+    ['cp ./config web:/etc/app', 'into a container, running or not'],
   ],
-  epilogue: 'DEST is a path of this machine, or - for a tar on standard output. PATH/. copies what is in a directory.',
+  epilogue:
+    'The other side is a path of this machine, or - for a tar on standard output. PATH/. copies what is in a directory. What is copied into a container belongs to root there, with -a to its owner here.',
   async handler(args, { root, runRoot, stdout, stderr }) {
     const [
       { Operands, splitPath },
@@ -31,11 +33,31 @@ export const command = defineCommand({
       import('../printable.js'),
     ])
     const from = splitPath(args.from)
-    if (from === undefined) {
-      throw new UsageError(`${args.from}: only copying out is offered: IMAGE:PATH, the path beginning with /`)
+    const to = splitPath(args.to)
+    if (from !== undefined && to !== undefined) throw new UsageError('between two containers: copy out first')
+    if (from === undefined && to === undefined) {
+      throw new UsageError('one of the two is NAME:PATH, the path beginning with /')
+    }
+    const options = {
+      archive: args.archive === true,
+      warn: (message: string): void => void stderr.write(`lamina: cp ${printableBytes(message)}\n`),
     }
     const operands = new Operands(root, runRoot)
     try {
+      if (from === undefined) {
+        const { name, path } = to as { name: string; path: string }
+        const target = await operands.open(name)
+        if (target.kind !== 'container') throw new UsageError(`${printable(name)}: only a container can be copied into`)
+        const [{ copyIn }, { dirname, resolve }] = await Promise.all([import('../copy-in.js'), import('node:path')])
+        const source = resolve(args.from)
+        const inside = /(^|\/)\.$/.test(args.from)
+        const { layers } = await operands.open(`dir:${inside ? source : dirname(source)}`)
+        const tree = new MergedTree(layers)
+        const within = inside ? '/' : source.slice(dirname(source).length).replace(/^\/*/, '/')
+        const entry = findEntry(tree, within, args.from, args.followLink === true || args.from.endsWith('/'))
+        await copyIn(root, target.container, { tree, entry, name: bytesOf(within.slice(1)), inside }, path, options)
+        return
+      }
       const { layers } = await operands.open(from.name)
       const tree = new MergedTree(layers)
       const inside = from.path.endsWith('/.')
@@ -61,10 +83,6 @@ export const command = defineCommand({
           import('../../errno.js'),
         ],
       )
-      const options = {
-        archive: args.archive === true,
-        warn: (message: string): void => void stderr.write(`lamina: cp ${printableBytes(message)}\n`),
-      }
       const openDirectory = (directory: string): number => {
         const fd = open(bytesOf(path.resolve(directory)), O.RDONLY | O.DIRECTORY)
         if (fd < 0) throw new FsError(fd, 'open', directory)
