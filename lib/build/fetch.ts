@@ -185,11 +185,15 @@ export async function openGit(text: string, options: RemoteOptions & { keepGitDi
     get: async () => {
       clone = mkdtempSync(join(scratch, 'git-'))
       await git(['init', '-q', '.'], signal, clone)
-      await git(
-        ['fetch', '-q', '--depth=1', url, ref === 'HEAD' || /^[0-9a-f]{40}$/.test(ref) ? commit : ref],
-        signal,
-        clone,
-      )
+      const wanted = ref === 'HEAD' || /^[0-9a-f]{40}$/.test(ref) ? commit : ref
+      const fetchArgs = (depth: string[]): string[] => ['fetch', '-q', ...depth, url, wanted]
+      try {
+        await git(fetchArgs(['--depth=1']), signal, clone)
+      } catch (error) {
+        // A repository served as plain files knows no shallow clones, and gives whole branches only.
+        if (!/shallow/.test((error as Error).message)) throw error
+        await git(fetchArgs([]), signal, clone)
+      }
       await git(['checkout', '-q', '--force', 'FETCH_HEAD'], signal, clone)
       const got = (await git(['rev-parse', 'HEAD'], signal, clone)).trim()
       if (got !== commit)
