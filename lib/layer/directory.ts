@@ -16,6 +16,7 @@ import { close, openat, openat2 } from '../sys/file.js'
 import { readOnlyClone } from '../sys/mount.js'
 import { statat, Stat } from '../sys/stat.js'
 import { getxattrat, getxattrSizeAt, listxattrat } from '../sys/xattr.js'
+import { applyOverride } from './override.js'
 import { DT_WHT, type Layer, type LayerNode } from './layer.js'
 import {
   asWhiteout,
@@ -27,6 +28,7 @@ import {
   type Marks,
   NO_MARKS,
   OPAQUE_MARK,
+  OVERRIDE_STAT,
   shownName,
   storedName,
   TRUSTED,
@@ -71,12 +73,15 @@ export class DirectoryLayer implements Layer {
   readonly #marks = new LRUCache<number, Marks>({ max: 4096 })
   readonly #fds: LRUCache<number, number>
   readonly #st = new Stat()
+  /** The layer keeps owners in attributes: its root says so. */
+  readonly #overridden: boolean
 
   constructor(path: string, fd: number, guarded: boolean, dev: number) {
     this.path = path
     this.guarded = guarded
     this.fsid = dev
     this.#fd = fd
+    this.#overridden = getxattrSizeAt(fd, '', OVERRIDE_STAT) > 0
     this.#fds = new LRUCache<number, number>({ max: OPEN_DIRECTORIES, dispose: fd => close(fd) })
   }
 
@@ -90,6 +95,7 @@ export class DirectoryLayer implements Layer {
     if (st.size === 0 && (st.mode & S.IFMT) === S.IFREG && this.#marksOf(dir).opaque === 'x') {
       if (hasXattrWhiteout(fd, name)) asWhiteout(st)
     }
+    if (this.#overridden) applyOverride(st, getxattrat(fd, name, OVERRIDE_STAT))
     return this.#take(dir, name)
   }
 
@@ -108,9 +114,12 @@ export class DirectoryLayer implements Layer {
   }
 
   stat(node: LayerNode, st: Stat): number {
-    if (node === ROOT) return statat(this.#fd, '', st, AT.EMPTY_PATH)
-    const fd = this.#open(this.#parent[node] ?? ROOT)
-    return fd < 0 ? fd : statat(fd, this.#name[node] ?? '', st)
+    const name = this.#name[node] ?? ''
+    const fd = this.#at(node)
+    if (fd < 0) return fd
+    const r = node === ROOT ? statat(fd, '', st, AT.EMPTY_PATH) : statat(fd, name, st)
+    if (r >= 0 && this.#overridden) applyOverride(st, getxattrat(fd, name, OVERRIDE_STAT))
+    return r
   }
 
   list(dir: LayerNode, each: (name: string, type: number, ino: number) => void): number {

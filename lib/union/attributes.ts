@@ -76,7 +76,8 @@ export function attrTimeout(node: Node): number {
 }
 
 /** Fills an entry whose `attr` is filled already, and counts the lookup. */
-export function enter(node: Node, out: Entry): number {
+export function enter(tree: Tree, node: Node, out: Entry): number {
+  if (tree.ids !== null) tree.ids.show(out.attr)
   out.nodeid = node.id
   out.generation = node.generation
   out.entryTimeout = FOREVER
@@ -87,6 +88,7 @@ export function enter(node: Node, out: Entry): number {
 
 export function getattr(tree: Tree, node: Node, out: Stat): number {
   const r = statNode(tree, node, out)
+  if (tree.ids !== null) tree.ids.show(out)
   return r < 0 ? r : attrTimeout(node)
 }
 
@@ -110,8 +112,13 @@ export function setattr(tree: Tree, caller: Caller, target: Node, request: SetAt
   r = copyUp(tree, node, Presence.Meta)
   if (r < 0) return r
   if ((valid & (SetAttrValid.Uid | SetAttrValid.Gid)) !== 0) {
-    const uid = (valid & SetAttrValid.Uid) !== 0 ? request.uid : 0xffffffff
-    const gid = (valid & SetAttrValid.Gid) !== 0 ? request.gid : 0xffffffff
+    let uid = (valid & SetAttrValid.Uid) !== 0 ? request.uid : -1
+    let gid = (valid & SetAttrValid.Gid) !== 0 ? request.gid : -1
+    if (tree.ids !== null) {
+      if (uid >= 0) uid = tree.ids.storedUid(uid)
+      if (gid >= 0) gid = tree.ids.storedGid(gid)
+      if (uid < -1 || gid < -1) return -E.EINVAL
+    }
     r = chownUpper(tree, node, uid, gid)
     if (r < 0) return r
   }

@@ -68,7 +68,8 @@ function replaceUpper(tree: Tree, node: Node, name: string): number {
 /** Owner, attributes (but those that make a metadata copy) and mode of a node's upper inode onto a file. */
 function dressAsUpper(tree: Tree, node: Node, fd: number): number {
   let r = mutate.chownat(fd, '', sourceSt.uid, sourceSt.gid, AT.EMPTY_PATH)
-  if (r < 0) return r
+  // Where owners are kept in an attribute, it comes with the attributes.
+  if (r < 0 && (tree.work === null || tree.work.owners)) return r
   const names = listxattrUpper(tree, node)
   if (typeof names === 'number') return names
   for (let i = 0; i < names.length && r >= 0; i++) {

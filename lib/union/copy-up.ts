@@ -12,7 +12,8 @@
  */
 import { E } from '../errno.js'
 import type { Layer } from '../layer/layer.js'
-import { storedName } from '../layer/whiteout.js'
+import { overrideOf } from '../layer/override.js'
+import { OVERRIDE_STAT, storedName } from '../layer/whiteout.js'
 import { AT, O, S } from '../sys/constants.js'
 import { close, openat } from '../sys/file.js'
 import { Stat, statat } from '../sys/stat.js'
@@ -93,7 +94,12 @@ function copyUpOneDirectory(tree: Tree, node: Node): number {
 function copyMetadata(tree: Tree, layer: Layer, from: number, name: string, st: Stat): number {
   const { work } = tree
   if (work === null) return -E.EROFS
-  let r = mutate.chownat(work.fd, name, st.uid, st.gid)
+  let r = ownedCopy(tree, mutate.chownat(work.fd, name, st.uid, st.gid))
+  if (r === KEEP_ASIDE) {
+    // What cannot carry attributes of users (symlinks, devices) is its maker's.
+    r = mutate.setxattrat(work.fd, name, OVERRIDE_STAT, overrideOf(st))
+    if (r === -E.EPERM || r === -E.EOPNOTSUPP) r = 0
+  }
   if (r < 0) return r
   r = copyXattrs(layer, from, work.fd, name)
   if (r < 0) return r
@@ -197,9 +203,18 @@ function faceNode(node: Node): number {
   return node.extra?.face?.node ?? node.lower
 }
 
+const KEEP_ASIDE = 1
+
+/** What giving a copy to its owner came to: 0, `-errno`, or KEEP_ASIDE where the owner is to be kept in an attribute. */
+function ownedCopy(tree: Tree, chowned: number): number {
+  const refused = chowned === -E.EINVAL || chowned === -E.EPERM
+  return refused && tree.work !== null && !tree.work.owners ? KEEP_ASIDE : chowned
+}
+
 /** Owner, extended attributes, mode: in this order. */
 function dressFile(tree: Tree, node: Node, fd: number, st: Stat): number {
-  let r = mutate.chownat(fd, '', st.uid, st.gid, AT.EMPTY_PATH)
+  let r = ownedCopy(tree, mutate.chownat(fd, '', st.uid, st.gid, AT.EMPTY_PATH))
+  if (r === KEEP_ASIDE) r = mutate.fsetxattr(fd, OVERRIDE_STAT, overrideOf(st))
   if (r < 0) return r
   const layer = tree.layer(faceLayer(node))
   const names = layer.listxattr(faceNode(node))

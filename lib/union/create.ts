@@ -197,7 +197,7 @@ export function make(
   if (overMark) clearMark(tree, fd, name)
   r = statat(fd, name, out.attr)
   if (r < 0) return r
-  return enter(adopt(tree, parent, name, out.attr), out)
+  return enter(tree, adopt(tree, parent, name, out.attr), out)
 }
 
 function makeIn(caller: Caller, fd: number, name: string, mode: number, rdev: number, target: string): number {
@@ -299,7 +299,7 @@ export function link(tree: Tree, node: Node, parent: Node, name: string, out: En
   if (r < 0) return r
   out.attr.ino = node.ino
   if (extra !== null && extra.index !== '') out.attr.nlink += extra.nlinkOffset
-  return enter(node, out)
+  return enter(tree, node, out)
 }
 
 function linkTo(tree: Tree, node: Node, fd: number, name: string): number {

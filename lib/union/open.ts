@@ -138,7 +138,7 @@ function openExisting(
     return r
   }
   const again = lookup(tree, parent, name, out.attr)
-  return typeof again === 'number' ? again : enter(again, out)
+  return typeof again === 'number' ? again : enter(tree, again, out)
 }
 
 export function tmpfile(
@@ -174,7 +174,7 @@ function entered(
     // No name leads to it: its handle's fd does, as long as it is open.
     extraOf(node).fd = tree.duplicate(fd)
   }
-  enter(node, out)
+  enter(tree, node, out)
   out.attrTimeout = attrTimeout(node)
   return 0
 }

@@ -4,6 +4,7 @@
  */
 import type { Layer } from '../layer/layer.js'
 import type { Filesystem } from './filesystem.js'
+import type { IdMapOptions } from './id-map.js'
 import { Tree } from './tree.js'
 import { Union } from './union.js'
 
@@ -24,6 +25,8 @@ export interface UnionOptions {
   readonly xattrs?: 'trusted' | 'user'
   /** Write nothing that the kernel's overlayfs refuses with `userxattr`: copies are full, directory renames EXDEV. */
   readonly kernelCompatible?: boolean
+  /** Other owners than the layers have. */
+  readonly ids?: IdMapOptions
 }
 
 /**

@@ -38,7 +38,7 @@ export function readdir(tree: Tree, node: Node, offset: number, sink: DirSink): 
       if (!bare(sink, name, type, at)) return 0
       continue
     }
-    enter(child, entry)
+    enter(tree, child, entry)
     if (!sink.entry(name, at, entry, type)) {
       child.lookups--
       tree.collect(child)

@@ -12,6 +12,7 @@ import { close, dup, openat } from '../sys/file.js'
 import { statat, Stat } from '../sys/stat.js'
 import type { Host, NodeId } from './filesystem.js'
 import { Handles } from './handles.js'
+import { IdMap } from './id-map.js'
 import { InodeNumbers } from './inode-numbers.js'
 import { readDirectoryMarks } from './marks.js'
 import { DirKind, Directory, extraOf, type LowerRef, Node, NodeTable, Presence } from './node.js'
@@ -46,6 +47,8 @@ export class Tree {
   /** Nodes whose data is being copied block by block. */
   readonly partials = new Set<Node>()
   readonly root: Node
+  /** Owners are shown otherwise than the layers have them. */
+  readonly ids: IdMap | null
   host: Host = noHost
   /** The kernel can drop every name it has cached (INC_EPOCH). */
   namesCanBeDropped = false
@@ -76,6 +79,7 @@ export class Tree {
     if (options.lowers.length === 0 && upper === undefined) throw new FsError(E.EINVAL, 'mount without layers')
     if (writable && work === undefined) throw new FsError(E.EINVAL, 'mount without a work directory', upper.path)
     this.layers = options.lowers
+    this.ids = options.ids === undefined ? null : new IdMap(options.ids)
     this.volatile = options.volatile === true
     this.kernelCompatible = options.kernelCompatible === true
     this.upperFd = upper === undefined ? -1 : openUpper(upper.path)

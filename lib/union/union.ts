@@ -36,6 +36,12 @@ export class Union implements Filesystem {
     this.#tree = tree
   }
 
+  /** In whose name something new is made in the upper. */
+  #maker(caller: Caller): Caller {
+    const { ids } = this.#tree
+    return ids === null ? caller : ids.caller(caller)
+  }
+
   init(host: Host): void {
     this.#tree.host = host
     this.#tree.namesCanBeDropped = host.passthrough && host.invalidateNames()
@@ -50,7 +56,7 @@ export class Union implements Filesystem {
     const dir = this.#tree.get(parent)
     if (dir === undefined) return -E.ESTALE
     const node = lookup(this.#tree, dir, name, out.attr)
-    if (typeof node !== 'number') return enter(node, out)
+    if (typeof node !== 'number') return enter(this.#tree, node, out)
     if (node !== -E.ENOENT) return node
     // "There is none" is an answer worth keeping.
     out.nodeid = 0
@@ -84,17 +90,21 @@ export class Union implements Filesystem {
 
   mknod(caller: Caller, parent: NodeId, name: string, mode: number, rdev: number, out: Entry): number {
     const dir = this.#tree.get(parent)
-    return dir === undefined ? -E.ESTALE : make(this.#tree, caller, dir, name, mode, rdev, '', out)
+    return dir === undefined ? -E.ESTALE : make(this.#tree, this.#maker(caller), dir, name, mode, rdev, '', out)
   }
 
   mkdir(caller: Caller, parent: NodeId, name: string, mode: number, out: Entry): number {
     const dir = this.#tree.get(parent)
-    return dir === undefined ? -E.ESTALE : make(this.#tree, caller, dir, name, S.IFDIR | (mode & 0o7777), 0, '', out)
+    return dir === undefined
+      ? -E.ESTALE
+      : make(this.#tree, this.#maker(caller), dir, name, S.IFDIR | (mode & 0o7777), 0, '', out)
   }
 
   symlink(caller: Caller, parent: NodeId, name: string, target: string, out: Entry): number {
     const dir = this.#tree.get(parent)
-    return dir === undefined ? -E.ESTALE : make(this.#tree, caller, dir, name, S.IFLNK | 0o777, 0, target, out)
+    return dir === undefined
+      ? -E.ESTALE
+      : make(this.#tree, this.#maker(caller), dir, name, S.IFLNK | 0o777, 0, target, out)
   }
 
   link(_caller: Caller, id: NodeId, parent: NodeId, name: string, out: Entry): number {
@@ -135,12 +145,14 @@ export class Union implements Filesystem {
     opened: OpenResult,
   ): number {
     const dir = this.#tree.get(parent)
-    return dir === undefined ? -E.ESTALE : create(this.#tree, caller, dir, name, mode, flags, killPriv, out, opened)
+    return dir === undefined
+      ? -E.ESTALE
+      : create(this.#tree, this.#maker(caller), dir, name, mode, flags, killPriv, out, opened)
   }
 
   tmpfile(caller: Caller, parent: NodeId, mode: number, flags: number, out: Entry, opened: OpenResult): number {
     const dir = this.#tree.get(parent)
-    return dir === undefined ? -E.ESTALE : tmpfile(this.#tree, caller, dir, mode, flags, out, opened)
+    return dir === undefined ? -E.ESTALE : tmpfile(this.#tree, this.#maker(caller), dir, mode, flags, out, opened)
   }
 
   read(_node: NodeId, handle: number, size: number, position: number, into: Io, at: number): number {

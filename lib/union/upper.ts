@@ -5,10 +5,12 @@
  * is followed.
  */
 import { E } from '../errno.js'
+import { applyOverride, overrideOf } from '../layer/override.js'
+import { OVERRIDE_STAT } from '../layer/whiteout.js'
 import { AT, O, S } from '../sys/constants.js'
 import { readlinkat } from '../sys/dir.js'
 import { close, openat } from '../sys/file.js'
-import { statat, type Stat } from '../sys/stat.js'
+import { Stat, statat } from '../sys/stat.js'
 import { fgetxattr, flistxattr, getxattrat, listxattrat } from '../sys/xattr.js'
 import { mutate } from './mutate.js'
 import type { Node } from './node.js'
@@ -65,7 +67,9 @@ export function locate(tree: Tree, node: Node): number {
 export function statUpper(tree: Tree, node: Node, st: Stat): number {
   const fd = locate(tree, node)
   if (fd < 0) return fd
-  return tree.name === '' ? statat(fd, '', st, AT.EMPTY_PATH) : statat(fd, tree.name, st)
+  const r = tree.name === '' ? statat(fd, '', st, AT.EMPTY_PATH) : statat(fd, tree.name, st)
+  if (r >= 0 && tree.work !== null && !tree.work.owners) applyOverride(st, getxattrUpper(tree, node, OVERRIDE_STAT))
+  return r
 }
 
 /** Opens the upper file itself; the final component is never followed. */
@@ -87,6 +91,10 @@ function reopen(node: Node, fd: number): number {
 }
 
 export function chmodUpper(tree: Tree, node: Node, mode: number): number {
+  if (tree.work !== null && !tree.work.owners && typeof getxattrUpper(tree, node, OVERRIDE_STAT) !== 'number') {
+    const r = override(tree, node, -1, -1, mode)
+    if (r < 0) return r
+  }
   const fd = locate(tree, node)
   if (fd < 0) return fd
   return tree.name === '' ? mutate.chmodat(AT.FDCWD, self(fd), mode) : mutate.chmodat(fd, tree.name, mode)
@@ -95,9 +103,24 @@ export function chmodUpper(tree: Tree, node: Node, mode: number): number {
 export function chownUpper(tree: Tree, node: Node, uid: number, gid: number): number {
   const fd = locate(tree, node)
   if (fd < 0) return fd
-  return tree.name === ''
-    ? mutate.chownat(fd, '', uid, gid, AT.EMPTY_PATH)
-    : mutate.chownat(fd, tree.name, uid, gid, AT.SYMLINK_NOFOLLOW)
+  const r =
+    tree.name === ''
+      ? mutate.chownat(fd, '', uid, gid, AT.EMPTY_PATH)
+      : mutate.chownat(fd, tree.name, uid, gid, AT.SYMLINK_NOFOLLOW)
+  if (r >= 0 || tree.work === null || tree.work.owners || (r !== -E.EINVAL && r !== -E.EPERM)) return r
+  return override(tree, node, uid === 0xffffffff ? -1 : uid, gid === 0xffffffff ? -1 : gid, -1)
+}
+
+const kept = new Stat()
+
+/** Keeps another owner or mode (-1: as it is) beside an upper file that cannot have it. Symlinks and devices cannot keep it. */
+function override(tree: Tree, node: Node, uid: number, gid: number, mode: number): number {
+  const r = statUpper(tree, node, kept)
+  if (r < 0) return r
+  if (uid >= 0) kept.uid = uid
+  if (gid >= 0) kept.gid = gid
+  if (mode >= 0) kept.mode = mode
+  return setxattrUpper(tree, node, OVERRIDE_STAT, overrideOf(kept), 0)
 }
 
 export function utimesUpper(

@@ -26,6 +26,8 @@ export class Work {
   readonly dev: number
   readonly xattrPrefix: 'trusted.overlay.' | 'user.overlay.'
   readonly whiteoutForm: WhiteoutForm
+  /** Files can be given to others. Where not, owners are kept in attributes (lib/layer/override.ts). */
+  readonly owners: boolean
   /** O_TMPFILE files can be made in the upper's filesystem. */
   readonly tmpfile: boolean
 
@@ -57,6 +59,7 @@ export class Work {
       this.xattrPrefix = this.#probeXattrs(xattrs, path)
       this.whiteoutForm = this.#probeWhiteout()
       this.tmpfile = this.#probeTmpfile()
+      this.owners = this.#probeOwners()
       if (volatile) this.#markVolatile(path)
     } catch (error) {
       close(this.#lock)
@@ -123,6 +126,15 @@ export class Work {
     const r = mutate.mknodat(this.fd, WHITEOUT, S.IFCHR, 0)
     this.#whiteout = r >= 0
     return r >= 0 ? 'device' : 'xattr'
+  }
+
+  /** Giving a file to id 1 works for root and in a namespace with a range of ids, not where there is only one's own. */
+  #probeOwners(): boolean {
+    const name = this.name()
+    if (mutate.mknodat(this.fd, name, S.IFREG | 0o600, 0) < 0) return true
+    const r = mutate.chownat(this.fd, name, 1, 1)
+    mutate.unlinkat(this.fd, name)
+    return r >= 0
   }
 
   #probeTmpfile(): boolean {
