@@ -139,6 +139,17 @@ t.test('totals agree with umoci and tar on images made by buildah', { skip: reas
     t.match((await run('layers', image)).out, /RUN step 1/)
     t.equal((await run('ci', image)).code, 1)
     t.equal((await run('ci', image, '--lowestEfficiency', '0', '--highestUserWastedPercent', 'disabled')).code, 0)
+    const rules = join(dir, '.dive-ci')
+    writeFileSync(
+      rules,
+      'rules:\n  lowestEfficiency: 0\n  highestWastedBytes: 1B\n  highestUserWastedPercent: disabled\n',
+    )
+    const report = join(dir, 'report.xml')
+    t.match(await run('ci', image, '--ci-config', rules, '--junit', report), {
+      code: 1,
+      out: /FAIL: highestWastedBytes/,
+    })
+    t.match(readFileSync(report, 'utf8'), /tests="3" failures="1" skipped="1"/)
     const first = 'localhost/lamina-oracle:0'
     const second = 'localhost/lamina-oracle:1'
     t.equal((await run('diff', first, first)).out, '')
@@ -157,6 +168,10 @@ t.test('totals agree with umoci and tar on images made by buildah', { skip: reas
         'D /usr/bin/tool2',
       ],
     )
+    const diffID = resolveImage(store, second).layers[1]?.diffID ?? ''
+    const alone = (await run('diff', diffID)).out
+    t.equal(alone, (await run('diff', first, second)).out, 'a layer alone is compared with what lies below it')
+    t.equal((await run('diff', second)).out, alone, 'an image alone with what lies below its last layer')
     const changes = JSON.parse((await run('diff', '--json', first, second)).out) as {
       path: string
       aspects?: string[]
