@@ -184,7 +184,7 @@ t.test('the explorer in a browser', { skip, timeout: 110_000 }, async t => {
       await page.waitForSelector('pre.text')
       t.equal(await page.locator('pre.text').textContent(), '<script>document.title="owned"</script>')
       await page.locator('.row', { hasText: 'gpj.exe' }).click()
-      await page.waitForFunction("document.querySelector('pre.text')?.textContent?.startsWith('z')")
+      await page.locator('pre.text', { hasText: /^z/ }).waitFor()
       t.equal(await page.locator('pre.text').textContent(), 'z\\u{1b}]0;owned\\u{7}')
       t.equal(await page.locator('img').count(), 0)
       t.not(await page.title(), 'owned')
