@@ -139,6 +139,9 @@ export function lseek(tree: Tree, id: number, offset: number, whence: number): n
   const handle = tree.handles.get(id)
   if (handle === undefined) return -E.EBADF
   if (whence !== SEEK.DATA && whence !== SEEK.HOLE) return -E.EINVAL
+  // The kernel holds written data back and asks nevertheless: what we called a hole would be data, and cp would lose it.
+  // ENOSYS once makes it take every file for data from end to end.
+  if (tree.host.writeback) return -E.ENOSYS
   const whole = settled(tree, handle.node)
   const fd = whole < 0 ? whole : current(tree, handle)
   return fd < 0 ? fd : seek(fd, offset, whence)

@@ -89,6 +89,8 @@ export class Extra {
   face: LowerRef | null = null
   /** After an ESTALE swap: the node that took over the names. */
   successor: Node | null = null
+  /** Nodes whose successor this is: their open files ask it for attributes, so it must keep its place. */
+  predecessors = 0
   sync: Syncing | null = null
 
   /** Nothing here is worth keeping. */
@@ -102,6 +104,7 @@ export class Extra {
       this.partial === null &&
       this.face === null &&
       this.successor === null &&
+      this.predecessors === 0 &&
       this.sync === null
     )
   }

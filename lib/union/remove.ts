@@ -49,7 +49,8 @@ export function readyToUnname(tree: Tree, node: Node, parent: Node, name: string
 
 /** Keeps an inode whose last known name is about to go reachable, if somebody may still ask for it. */
 export function keep(tree: Tree, node: Node, parent: Node, name: string): void {
-  if (node.upper === Presence.None || node.lookups === 0 || tree.hasOtherName(node, parent, name)) return
+  const wanted = node.lookups > 0 || (node.extra !== null && node.extra.predecessors > 0)
+  if (node.upper === Presence.None || !wanted || tree.hasOtherName(node, parent, name)) return
   const extra = extraOf(node)
   if (extra.fd >= 0) return
   const at = directoryFd(tree, parent)

@@ -131,7 +131,7 @@ function move(
 ): number {
   let r = ready(tree, source, parent, name, newParent, newName)
   if (r < 0) return r
-  if (target !== null && target.upper !== Presence.None) {
+  if (target !== null) {
     r = readyToUnname(tree, target, newParent, newName)
     if (r < 0) return r
   }

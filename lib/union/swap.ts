@@ -42,5 +42,6 @@ export function swap(tree: Tree, node: Node): number {
   node.name = ''
   node.upper = Presence.None
   old.successor = fresh
+  extraOf(fresh).predecessors++
   return -E.ESTALE
 }

@@ -235,7 +235,7 @@ export class Tree {
   collect(node: Node): void {
     for (let n: Node | null = node; n !== null && n !== this.root;) {
       if (n.lookups > 0 || (n.dir?.children?.size ?? 0) > 0) return
-      if (n.extra !== null && (n.extra.opens > 0 || n.extra.partial !== null)) return
+      if (n.extra !== null && (n.extra.opens > 0 || n.extra.partial !== null || n.extra.predecessors > 0)) return
       const parent: Node | null = n.parent
       this.#drop(n)
       n = parent
@@ -270,6 +270,7 @@ export class Tree {
     const successor = extra.successor
     if (successor !== null) {
       extra.successor = null
+      if (successor.extra !== null) successor.extra.predecessors--
       this.collect(successor)
     }
   }

@@ -13,6 +13,7 @@ else {
     const target = mountTarget(scratch, `mount, no passthrough, writeback ${writeback ? 'on' : 'off'}`, {
       passthrough: false,
       writeback,
+      ...(writeback ? { differences: { holes: 'with writeback caching every file is data from end to end' } } : {}),
     })
     try {
       await suite(t, target)

@@ -142,6 +142,25 @@ export const dataCases: readonly Case[] = [
     },
   },
   {
+    title: 'data that was just written is never called a hole',
+    items: [file('f', blocks('a'), {}, 20 * BLOCK)],
+    run(t, { fs }) {
+      const fd = fs.open('f', O.RDWR)
+      ok(t, fs.pwrite(fd, blocks('zz'), 10 * BLOCK), 'write')
+      const other = fs.open('f', O.RDONLY)
+      for (const [who, handle] of [
+        ['the writer', fd],
+        ['a reader', other],
+      ] as const) {
+        const data = fs.seek(handle, 10 * BLOCK, SEEK.DATA)
+        t.equal(data, 10 * BLOCK, `SEEK_DATA by ${who}`)
+        t.ok(fs.seek(handle, 10 * BLOCK, SEEK.HOLE) >= 12 * BLOCK, `SEEK_HOLE by ${who}`)
+      }
+      fs.close(fd)
+      fs.close(other)
+    },
+  },
+  {
     title: 'fallocate: reserve, keep the size, punch, and refuse what is wrong',
     items: [file('f', blocks('abcdef'))],
     run(t, { fs, tree }) {
