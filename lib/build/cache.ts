@@ -133,10 +133,9 @@ export class BuildCache {
 
   #read(name: string): CacheRecord | undefined {
     try {
-      const record = JSON.parse(readFileSync(join(this.#directory, name), 'utf8')) as CacheRecord
-      return record.version === 1 && typeof record.key === 'string' && typeof record.inputs === 'object'
-        ? record
-        : undefined
+      const record = JSON.parse(readFileSync(join(this.#directory, name), 'utf8')) as Partial<CacheRecord>
+      const whole = record.version === 1 && typeof record.key === 'string' && typeof record.inputs === 'object'
+      return whole ? (record as CacheRecord) : undefined
     } catch {
       return undefined
     }

@@ -19,7 +19,7 @@ import type { ExecutionMount } from './executor.js'
 import { writeTree } from './output.js'
 import type { RunMount } from './run-mount.js'
 import { digestSelection, select } from './selection.js'
-import type { StepContext } from './stage.js'
+import type { StepContext } from './step.js'
 import { fromWorkdir } from './step-workdir.js'
 import { nameOf, type Tree } from './tree.js'
 

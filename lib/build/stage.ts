@@ -4,50 +4,19 @@
  * Invariant: a state is never changed, each step makes the next one; so "the state before the failure" is at hand.
  */
 import { BuildError, type Location } from './error.js'
-import type { Escape } from './expand.js'
 import { expand } from './expand.js'
 import { parseTrigger } from './dockerfile.js'
-import type { CommandForm, Instruction } from './instruction.js'
+import type { Instruction } from './instruction.js'
 import { describeBase, resolveFrom, type Base, type PlannedStage } from './plan.js'
 import { parsePorts } from './quantity.js'
 import { expandText, located, StageScope } from './scope.js'
 import { isoTime, type Session, type StageState, type StepRecord } from './session.js'
 import { signalName } from './signal.js'
+import { argv, DEFAULT_PATH, type Outcome, type StepContext } from './step.js'
 import { copyStep } from './step-copy.js'
 import { runStep } from './step-run.js'
 import { workdirStep } from './step-workdir.js'
 import type { ContainerConfig, HistoryEntry } from './store.js'
-
-/** The default of Docker's images. */
-export const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
-const DEFAULT_SHELL: readonly string[] = ['/bin/sh', '-c']
-
-/** What a step changed. */
-export interface Outcome {
-  /** Undefined: no file changed. */
-  readonly layer?: { readonly diffID: StageState['layers'][number]; readonly size: number } | undefined
-  readonly config?: ContainerConfig
-  readonly author?: string
-  readonly createdBy: string
-  /** When the layer was made; instructions without one take the time of the last layer. */
-  readonly created?: string
-  readonly cached?: boolean
-}
-
-/** Everything a step may use. */
-export interface StepContext {
-  readonly session: Session
-  readonly planned: PlannedStage
-  readonly state: StageState
-  readonly scope: StageScope
-  readonly escape: Escape
-  /** The number in events. */
-  readonly step: number
-  /** `Dockerfile:7`. */
-  readonly place: string
-  expand(text: string): string
-  from(name: string): Promise<StageState>
-}
 
 /** Evaluates a whole stage. Throws the first BuildError with location and file, and the state before it in `failure`. */
 export async function buildStage(session: Session, planned: PlannedStage): Promise<StageState> {
@@ -194,11 +163,6 @@ function oneLine(instruction: Instruction): string {
   const { at } = instruction
   const flags = at.flags.map(f => (f.value === undefined ? `--${f.name} ` : `--${f.name}=${f.value} `)).join('')
   return `${at.keyword} ${flags}${at.rest.replace(/\s+/g, ' ')}`
-}
-
-/** The arguments a command form becomes: the shell form goes to the image's shell. */
-export function argv(config: ContainerConfig, command: CommandForm): string[] {
-  return command.form === 'exec' ? [...command.args] : [...(config.Shell ?? DEFAULT_SHELL), command.text]
 }
 
 async function perform(context: StepContext, instruction: Instruction): Promise<Outcome> {

@@ -3,7 +3,7 @@
  * Invariant: the record is written after the layer is in the store, so that a kill in between costs a step, not the cache.
  */
 import { type Inputs } from './cache.js'
-import type { Outcome, StepContext } from './stage.js'
+import type { Outcome, StepContext } from './step.js'
 import type { StoredLayer } from './store.js'
 
 /** `make` returns the layer, or undefined when nothing changed. `files` are told to `--explain` (lines of selection.ts). */

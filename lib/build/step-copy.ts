@@ -21,7 +21,7 @@ import type { Add, Copy, FileSource } from './instruction.js'
 import { EmptyTree, MemoryTree } from './layer-tree.js'
 import { parseChmod } from './quantity.js'
 import { digestSelection, hasWildcard, lineOf, select, type SelectedSource } from './selection.js'
-import type { Outcome, StepContext } from './stage.js'
+import type { Outcome, StepContext } from './step.js'
 import { cachedLayer } from './step-cache.js'
 import { epochInput, fromWorkdir } from './step-workdir.js'
 import { isFile, type Tree } from './tree.js'
@@ -276,7 +276,7 @@ async function archiveIn(context: StepContext, tree: Tree, source: SelectedSourc
     return await context.session.store.readArchive(stream)
   } catch (error) {
     // Compressed, but no tar inside.
-    if (kind === 'compressed' && /^TAR_/.test((error as { code?: string }).code ?? '')) return undefined
+    if (kind === 'compressed' && (error as { code?: string }).code?.startsWith('TAR_')) return undefined
     throw error
   } finally {
     stream.destroy()

@@ -9,7 +9,7 @@ import { Draft } from './draft.js'
 import { BuildError } from './error.js'
 import type { Workdir } from './instruction.js'
 import { clean, isDirectory, resolve } from './tree.js'
-import type { Outcome, StepContext } from './stage.js'
+import type { Outcome, StepContext } from './step.js'
 import { cachedLayer } from './step-cache.js'
 
 /** `path` seen from the working directory, absolute and clean. */

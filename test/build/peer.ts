@@ -179,7 +179,7 @@ function comparable({ config = {}, author, os, architecture }: ImageConfig): unk
     Healthcheck,
     ...rest
   } = config as Record<string, unknown> & { Labels?: Record<string, string>; Env?: string[] }
-  const { 'io.buildah.version': _, ...labels } = Labels ?? {}
+  const { 'io.buildah.version': _, ...labels } = Labels
   const plain: Record<string, unknown> = {
     ...rest,
     Env: [...(Env ?? [])].sort(),
