@@ -3,6 +3,8 @@
  * Paths are text and absolute (the server's directory is `/`). Layers are topmost first, as in union code.
  */
 
+import type { IdMapOptions } from '../union/id-map.js'
+
 /** A directory of this machine, or a layer index (EROFS) whose file contents are in a directory of objects. */
 export type LowerSpec =
   | { readonly kind: 'directory'; readonly path: string }
@@ -21,6 +23,8 @@ export interface StackSpec {
   readonly volatile?: boolean
   /** Write only what the kernel's overlayfs can mount with `-o userxattr`. */
   readonly kernelCompatible?: boolean
+  /** Show other owners than the layers have: shifted ranges, or all squashed to one (lib/union/id-map.ts). */
+  readonly ids?: IdMapOptions
 }
 
 export type Transport = 'direct' | 'fuse-native'

@@ -35,6 +35,7 @@ export async function openStack(spec: StackSpec): Promise<Stack> {
       readOnly: !isWritable(spec),
       volatile: spec.volatile === true,
       kernelCompatible: spec.kernelCompatible === true,
+      ...(spec.ids === undefined ? {} : { ids: spec.ids }),
     })
     return { filesystem, stackDepth: stackDepth(spec) }
   } catch (error) {

@@ -1,6 +1,7 @@
 /** `lamina mount`: directories (or an image) as one tree at a mount point. */
 import { realpathSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
+import type { IdMapOptions, IdRange } from '../../union/id-map.js'
 import type { MountSpec, Transport } from '../../mount/spec.js'
 import { defineCommand, UsageError, type Context } from '../command.js'
 import type { ImageMount } from '../image-mount.js'
@@ -41,6 +42,10 @@ export const command = defineCommand({
       type: 'boolean',
       describe: 'Write only what the kernel can mount with -o userxattr (as an ordinary user)',
     },
+    'squash-to-uid': { type: 'string', describe: 'Show everything as owned by this user id (with --squash-to-gid)' },
+    'squash-to-gid': { type: 'string', describe: 'Show everything as owned by this group id' },
+    'uid-map': { type: 'string', array: true, describe: 'SHOWN:STORED:COUNT: show user ids of the layers shifted' },
+    'gid-map': { type: 'string', array: true, describe: 'SHOWN:STORED:COUNT: show group ids of the layers shifted' },
     transport: {
       type: 'string',
       choices: ['direct', 'fuse-native'],
@@ -91,6 +96,10 @@ interface Given {
   readonly readOnly: boolean | undefined
   readonly volatile: boolean | undefined
   readonly kernelCompatible: boolean | undefined
+  readonly squashToUid: string | undefined
+  readonly squashToGid: string | undefined
+  readonly uidMap: readonly string[] | undefined
+  readonly gidMap: readonly string[] | undefined
   readonly transport: string | undefined
 }
 
@@ -118,8 +127,32 @@ function specFrom(given: Given): MountSpec {
     readOnly: given.readOnly === true || overlay.readOnly,
     volatile: given.volatile === true || overlay.volatile,
     kernelCompatible: given.kernelCompatible === true,
+    ...idsFrom(given),
     ...(given.transport === undefined ? {} : { transport: given.transport as Transport }),
   }
+}
+
+function idsFrom(given: Given): Pick<MountSpec, 'ids'> {
+  const ids: IdMapOptions = {
+    ...(given.uidMap === undefined ? {} : { uids: given.uidMap.map(text => idRange('--uid-map', text)) }),
+    ...(given.gidMap === undefined ? {} : { gids: given.gidMap.map(text => idRange('--gid-map', text)) }),
+    ...(given.squashToUid === undefined ? {} : { squashToUid: idOf('--squash-to-uid', given.squashToUid) }),
+    ...(given.squashToGid === undefined ? {} : { squashToGid: idOf('--squash-to-gid', given.squashToGid) }),
+  }
+  return Object.keys(ids).length === 0 ? {} : { ids }
+}
+
+function idRange(option: string, text: string): IdRange {
+  const match = /^(\d+):(\d+):(\d+)$/.exec(text)
+  if (match === null) throw new UsageError(`${option} ${text}: not SHOWN:STORED:COUNT`)
+  const [shown, stored, count] = match.slice(1).map(part => idOf(option, part)) as [number, number, number]
+  return { shown, stored, count }
+}
+
+function idOf(option: string, text: string): number {
+  const id = /^\d+$/.test(text) ? Number(text) : NaN
+  if (!(id < 0xffffffff)) throw new UsageError(`${option} ${text}: not an id`)
+  return id
 }
 
 async function foreground(spec: MountSpec, mountpoint: string, { runRoot, stderr }: Context): Promise<number> {
