@@ -6,7 +6,7 @@
  */
 import { readdirSync, readlinkSync } from 'node:fs'
 import { bytesOf } from '../bytes.js'
-import { mountDevice, raiseReadAhead, unmount, type Detached } from '../fuse/mount.js'
+import { mountDevice, raiseReadAhead, type Detached } from '../fuse/mount.js'
 import { treeOfAsync } from '../fuse/tree.js'
 import { AT } from '../sys/constants.js'
 import { close } from '../sys/file.js'
@@ -16,6 +16,7 @@ import { createCounters } from './counters.js'
 import { deregister, register, reserve, startTimeOf, type MountRecord } from './registry.js'
 import type { MountSpec } from './spec.js'
 import { openStack, type Stack } from './stack.js'
+import type { UnmountOrder } from './unmount-worker.js'
 
 export interface ServeRequest {
   readonly spec: MountSpec
@@ -58,8 +59,11 @@ export async function serve(
   let asked = 0
   const stop = (): void => {
     asked++
-    const r = unmount(bytesOf(mountpoint), true, asked > 1)
-    if (r < 0) log(`unmount ${mountpoint}: errno ${-r}`)
+    // Not here: the kernel writes its caches back to this thread before umount(2) returns.
+    const { Worker } = process.getBuiltinModule('node:worker_threads')
+    const workerData: UnmountOrder = { mountpoint, force: asked > 1 }
+    const worker = new Worker(new URL('./unmount-worker.cjs', import.meta.url), { workerData })
+    worker.on('error', error => log(`unmount ${mountpoint}: ${error.message}`))
   }
   process.on('SIGTERM', stop)
   process.on('SIGINT', stop)

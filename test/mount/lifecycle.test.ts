@@ -98,6 +98,25 @@ t.test(
   },
 )
 
+t.test('what the kernel has not written yet is written when SIGTERM ends the server', options, async t => {
+  const w = workspace(t)
+  const record = await w.mount({ ...w.spec, passthrough: false })
+  w.sh('head -c 5000000 /dev/urandom > $M/f; cp $M/f $L/copy')
+  w.python(`
+import mmap, os
+f = open(os.environ['M'] + '/f', 'r+b')
+m = mmap.mmap(f.fileno(), 0)
+c = open(os.environ['L'] + '/copy', 'r+b')
+for at in range(0, 5000000, 4096):
+    m[at] = 7
+    c.seek(at)
+    c.write(b'\\x07')
+`)
+  process.kill(record.pid, 'SIGTERM')
+  await ended(record)
+  w.sh('cmp $U/f $L/copy')
+})
+
 t.test('unmounting what is not mounted says so', options, async t => {
   const w = workspace(t)
   await t.rejects(unmountPath(w.runRoot, w.point), { code: 'NOT_MOUNTED' })
