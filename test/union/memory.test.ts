@@ -1,0 +1,129 @@
+/**
+ * What the union remembers is bounded: nodes go when the kernel forgets them, ids are given again under another generation,
+ * and a long listing costs what it lists, not its square.
+ */
+import { mkdirSync, openSync, closeSync } from 'node:fs'
+import { join } from 'node:path'
+import t from 'tap'
+import { openDirectoryLayer } from '../../lib/layer/directory.js'
+import { O } from '../../lib/sys/constants.js'
+import { Stat } from '../../lib/sys/stat.js'
+import { type Caller, type Entry, type OpenResult, ROOT } from '../../lib/union/filesystem.js'
+import { hashOf, Listing } from '../../lib/union/listing.js'
+import { Tree } from '../../lib/union/tree.js'
+import { Union } from '../../lib/union/union.js'
+import { missingForTrees, scratchDirectory } from '../posix/scratch.js'
+import { TestHost } from '../posix/union-host.js'
+
+const caller: Caller = { uid: 0, gid: 0, pid: 1, umask: 0, supplementaryGid: -1 }
+const newEntry = (): Entry => ({ nodeid: 0, generation: 0, entryTimeout: 0, attrTimeout: 0, attr: new Stat() })
+
+t.test('offsets belong to names: they survive other names coming and going', async t => {
+  const listing = (names: readonly string[]): Map<string, number> => {
+    const made = new Listing(new Map(names.map(name => [name, 8])))
+    return new Map(made.names.map((name, i) => [name, made.offsets[i] as number]))
+  }
+  const names = Array.from({ length: 5000 }, (_, i) => `name-${i}`)
+  const all = listing(names)
+  const some = listing(names.filter((_, i) => i % 3 === 0))
+  for (const [name, offset] of some) if (all.get(name) !== offset) t.fail(name)
+  t.equal(new Set(all.values()).size, names.length, 'all different')
+  t.ok([...all.values()].every(o => Number.isSafeInteger(o) && o >= 3))
+  t.equal(hashOf('a'), hashOf('a'))
+})
+
+t.test('a listing follows what is added and removed', async t => {
+  const listing = new Listing(
+    new Map([
+      ['a', 8],
+      ['b', 8],
+    ]),
+  )
+  listing.remove('a')
+  listing.add('c', 4)
+  listing.add('c', 4)
+  t.equal(listing.count, 2)
+  const settled = listing.settled()
+  t.same(settled.names.toSorted(), ['b', 'c'])
+  settled.remove('nobody')
+  t.equal(settled.count, 2)
+})
+
+const missing = missingForTrees()
+if (missing !== undefined) t.comment(`skip: ${missing}`)
+else {
+  const scratch = scratchDirectory(t)
+  const lower = join(scratch, 'lower')
+  const N = 20_000
+  for (const d of ['', '/d']) mkdirSync(lower + d)
+  for (const d of ['upper', 'work']) mkdirSync(join(scratch, d))
+  for (let i = 0; i < N; i++) closeSync(openSync(join(lower, 'd', `f${i}`), 'w'))
+  const tree = new Tree({
+    lowers: [openDirectoryLayer(lower)],
+    upper: { path: join(scratch, 'upper') },
+    work: { path: join(scratch, 'work') },
+  })
+  const fs = new Union(tree)
+  fs.init(new TestHost({ passthrough: true }))
+  t.teardown(() => fs.destroy())
+  const dir = newEntry()
+  fs.lookup(caller, ROOT, 'd', dir)
+
+  t.test('20,000 names listed in small pieces, each once; forgotten, nothing is left', async t => {
+    const seen = new Set<string>()
+    const ids: number[] = []
+    for (let offset = 0; ;) {
+      let taken = 0
+      fs.readdir(caller, dir.nodeid, offset, {
+        plus: true,
+        name: () => false,
+        entry(name, at, entry) {
+          if (taken === 40) return false
+          taken++
+          offset = at
+          if (entry.nodeid !== 0) {
+            if (seen.has(name)) t.fail(`twice: ${name}`)
+            seen.add(name)
+            ids.push(entry.nodeid)
+          }
+          return true
+        },
+      })
+      if (taken === 0) break
+    }
+    t.equal(seen.size, N)
+    t.equal(tree.nodes.size, N + 2, 'a node each, the root and the directory')
+    for (const id of ids) fs.forget(id, 1)
+    t.equal(tree.nodes.size, 2)
+    t.equal(tree.linked.size, 0)
+  })
+
+  t.test('churn: names made and removed leave no node, handle or id behind', async t => {
+    const entry = newEntry()
+    const open: OpenResult = { handle: 0, mode: 0, backingFd: -1, backingKey: 0, keepCache: false }
+    let highest = 0
+    const generations = new Set<number>()
+    for (let i = 0; i < 3000; i++) {
+      if (fs.create(caller, dir.nodeid, 'x', 0o644, O.WRONLY, false, entry, open) < 0) t.fail('create')
+      highest = Math.max(highest, entry.nodeid)
+      if (entry.nodeid === highest) generations.add(entry.generation)
+      if (open.handle > 3) t.fail('handles grow')
+      if (fs.unlink(caller, dir.nodeid, 'x') < 0) t.fail('unlink')
+      fs.release(entry.nodeid, open.handle)
+      fs.forget(entry.nodeid, 1)
+    }
+    t.equal(tree.nodes.size, 2)
+    t.ok(highest <= N + 4, 'ids are given again')
+    t.ok(generations.size > 1000, 'under another generation')
+  })
+
+  t.test('a directory that is forgotten stays as long as a child is known', async t => {
+    const entry = newEntry()
+    fs.lookup(caller, dir.nodeid, 'f1', entry)
+    fs.forget(dir.nodeid, 1)
+    t.equal(tree.nodes.size, 3)
+    t.ok(fs.getattr(caller, entry.nodeid, 0, entry.attr) >= 0)
+    fs.forget(entry.nodeid, 1)
+    t.equal(tree.nodes.size, 1)
+  })
+}
