@@ -3,7 +3,7 @@
  * birth's table, up to the exec. Every step stands where it does for a reason, given beside it.
  * Invariant: nothing of the image is looked at before pivot_root; after it, a symlink of the image cannot lead out.
  */
-import { read } from 'node:fs'
+import { openSync, read } from 'node:fs'
 import { bytesOf } from '../bytes.js'
 import { E, errnoName } from '../errno.js'
 import { Birth, type Label } from '../sys/birth.js'
@@ -117,6 +117,24 @@ class Plan {
     this.birth.mark(opened)
   }
 
+  /**
+   * Makes mounts of filesystems that belong to the child's namespaces, detached, while the host's /proc is still there:
+   * in a user namespace the kernel gives a new procfs or sysfs only to who sees a whole one already.
+   * `spare` is an fd number of this process that the child may use for its own.
+   */
+  makeDetached(mounts: readonly PreparedMount[], spare: number): void {
+    for (const { how, options, destination } of mounts) {
+      if (how.do !== 'make' || how.type === 'cgroup' || options.data.length > 0) continue
+      const opened = this.do(`fsopen ${how.type}`, CALL.fsopen, [how.type, 1])
+      const placed = this.do(`fsopen ${how.type}`, CALL.dup3, [-1, spare, O.CLOEXEC])
+      this.birth.pass(opened, placed, 0)
+      this.do(`source of ${destination}`, CALL.fsconfig, [spare, 1, 'source', bytesOf(how.source), 0])
+      this.do(`mount ${destination}`, CALL.fsconfig, [spare, 6, null, null, 0])
+      this.#made.set(destination, this.do(`mount ${destination}`, CALL.fsmount, [spare, 1, options.set]))
+    }
+  }
+  readonly #made = new Map<string, number>()
+
   private(propagation: string | undefined): void {
     const kind = propagation === 'rslave' || propagation === 'slave' ? MS.SLAVE : MS.PRIVATE
     this.do('make mounts private', CALL.mount, [null, '/', null, MS.REC | kind, null])
@@ -142,8 +160,11 @@ class Plan {
       return
     }
     const target = this.#open(at, O.PATH)
-    if (how.do === 'attach') {
-      const move = this.do(`mount ${at}`, CALL.move_mount, [how.fd, '', -1, '', flags])
+    const made = this.#made.get(at)
+    if (how.do === 'attach' || made !== undefined) {
+      const from = how.do === 'attach' ? how.fd : -1
+      const move = this.do(`mount ${at}`, CALL.move_mount, [from, '', -1, '', flags])
+      if (made !== undefined) this.birth.pass(made, move, 0)
       this.birth.pass(target, move, 2)
     } else {
       // mount(2) takes no fd: step into the directory that was opened without magic links.
@@ -433,6 +454,8 @@ export async function launch(spec: OciSpec, root: Root, around: Surroundings): P
   const pidAt = alloc(8)
   join(plan, joins, pidAt)
   plan.private(linux.rootfsPropagation)
+  const spare = openSync('/dev/null', 'r')
+  plan.makeDetached(root.mounts, spare)
   plan.pivot(root.fd)
   if (isNew('network')) plan.loopback()
   for (const m of root.mounts) plan.mount(m, root.hierarchies)
@@ -444,7 +467,11 @@ export async function launch(spec: OciSpec, root: Root, around: Surroundings): P
   for (const path of linux.maskedPaths ?? []) plan.mask(path)
   if (spec.root.readonly === true) plan.readOnlyRoot()
   if (around.waitFor !== undefined) plan.do('wait', CALL.read, [around.waitFor, alloc(8), 1])
-  return begin(plan, p, around, { flags, pidAt, forked: joins.some(j => j.type === 'pid'), dieWith: true })
+  try {
+    return await begin(plan, p, around, { flags, pidAt, forked: joins.some(j => j.type === 'pid'), dieWith: true })
+  } finally {
+    close(spare)
+  }
 }
 
 /** setns into each; a pid namespace is entered by the children only, so the table forks. */

@@ -19,6 +19,7 @@ import {
   type OciProcess,
   type OciSpec,
 } from './oci.js'
+import { isRootless } from './rootless.js'
 import { defaultProfile, type SeccompProfile } from './seccomp/profile.js'
 import type { Identity } from './user.js'
 
@@ -154,6 +155,9 @@ function mountList(config: ContainerConfig, resolved: Resolved): OciMount[] {
 }
 
 function adapt(m: OciMount, config: ContainerConfig): OciMount {
+  // sysfs shows a network namespace: one that this user namespace does not own cannot be mounted, only bound.
+  if (isRootless() && m.destination === '/sys' && config.network === 'host')
+    return { destination: '/sys', type: 'bind', source: '/sys', options: ['rbind', 'ro', 'nosuid', 'noexec', 'nodev'] }
   const writable = config.privileged && (m.destination === '/sys' || m.destination === '/sys/fs/cgroup')
   if (writable) return { ...m, options: m.options.filter(o => o !== 'ro') }
   // The host's own: another ipc namespace's /dev/shm would be a different place than the processes share.

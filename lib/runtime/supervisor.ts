@@ -17,6 +17,7 @@ import { launch, type Launched } from './launch.js'
 import { LogWriter, type Stream } from './log.js'
 import type { OciSpec } from './oci.js'
 import { prepareMounts } from './prepare.js'
+import { isRootless } from './rootless.js'
 import { openRootfs, type Rootfs } from './rootfs.js'
 import { openPipes, openTerminal, type Stdio } from './streams.js'
 
@@ -111,13 +112,22 @@ export class Supervisor {
       // The filesystem's thread starts while the rest is prepared here.
       const opening = openRootfs(lowers, directory, config, line => this.#options.log(line))
       opening.catch(() => undefined)
-      const cgroup = new Cgroup(path)
+      let cgroup = new Cgroup(path)
       undo.push(() => cgroup.remove())
       undo.push(async () => {
         const opened = await opening.catch(() => undefined)
         await opened?.close()
       })
-      cgroup.create()
+      try {
+        cgroup.create()
+      } catch (error) {
+        if (!isRootless()) throw error
+        // No cgroup was delegated to this user: without limits it runs all the same.
+        cgroup = new Cgroup('')
+        this.#update({ cgroup: '' })
+        if (Object.keys(config.resources).length > 0)
+          throw new RuntimeError('UNSUPPORTED', 'limits need a cgroup that is delegated to this user')
+      }
       const { connectNetwork } = await import('./network/connect.js')
       const network = await connectNetwork(this.#containers, config)
       undo.push(() => network.release())
@@ -175,7 +185,7 @@ export class Supervisor {
     let stdio: Stdio | undefined
     const entry = { procs: [] as number[], v2: undefined as number | undefined }
     try {
-      cgroup.limit(spec.linux.resources ?? {})
+      if (cgroup.path !== '') cgroup.limit(spec.linux.resources ?? {})
       Object.assign(entry, cgroup.openForBirth())
       const { uid, gid } = spec.process.user
       stdio = config.tty

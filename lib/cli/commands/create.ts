@@ -10,6 +10,9 @@ export const command = defineCommand({
   optionsFirst: true,
   runsProcess: true,
   async handler(args, { root, runRoot, stdout, stderr }) {
+    const { elevate } = await import('../elevate.js')
+    const elsewhere = await elevate({ root, runRoot })
+    if (elsewhere !== undefined) return elsewhere
     const words = [...(args.image === undefined ? [] : [args.image]), ...args.command]
     const [{ Containers }, { createContainer }, { resolveRoot }] = await Promise.all([
       import('../../runtime/containers.js'),
@@ -21,5 +24,6 @@ export const command = defineCommand({
     if (args.cidfile !== undefined) writeFileSync(args.cidfile, config.id, { flag: 'wx' })
     const container = await createContainer(new Containers(root, runRoot), config)
     stdout.write(`${container.id}\n`)
+    return 0
   },
 })

@@ -9,6 +9,9 @@ export const command = defineCommand({
     volumes: { alias: 'v', type: 'boolean', describe: 'Remove their anonymous volumes too' },
   },
   async handler(args, { root, runRoot, stdout }) {
+    const { elevate } = await import('../elevate.js')
+    const elsewhere = await elevate({ root, runRoot })
+    if (elsewhere !== undefined) return elsewhere
     const [{ Containers }, { removeContainer }, { printable }] = await Promise.all([
       import('../../runtime/containers.js'),
       import('../../runtime/remove.js'),
@@ -24,5 +27,6 @@ export const command = defineCommand({
       }
       stdout.write(`${printable(name)}\n`)
     }
+    return 0
   },
 })

@@ -23,6 +23,9 @@ export const command = defineCommand({
   optionsFirst: true,
   runsProcess: true,
   async handler(args, { root, runRoot, stdin, stdout, stderr, debug }) {
+    const { elevate } = await import('../elevate.js')
+    const elsewhere = await elevate({ root, runRoot })
+    if (elsewhere !== undefined) return elsewhere
     const words = [...(args.image === undefined ? [] : [args.image]), ...args.command]
     const [{ Containers }, { createContainer }] = await Promise.all([
       import('../../runtime/containers.js'),

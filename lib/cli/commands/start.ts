@@ -12,6 +12,9 @@ export const command = defineCommand({
   },
   runsProcess: true,
   async handler(args, { root, runRoot, stdin, stdout, stderr }) {
+    const { elevate } = await import('../elevate.js')
+    const elsewhere = await elevate({ root, runRoot })
+    if (elsewhere !== undefined) return elsewhere
     const { Containers } = await import('../../runtime/containers.js')
     const containers = new Containers(root, runRoot)
     const attached = args.attach === true || args.interactive === true

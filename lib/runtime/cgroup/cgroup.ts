@@ -17,7 +17,8 @@ export class Cgroup {
   readonly path: string
   readonly hierarchies: readonly Hierarchy[]
 
-  constructor(path: string, all: readonly Hierarchy[] = hierarchies()) {
+  /** An empty path: no cgroup at all (an ordinary user without a delegated one). */
+  constructor(path: string, all: readonly Hierarchy[] = path === '' ? [] : hierarchies()) {
     this.path = path
     this.hierarchies = all
   }
