@@ -5,6 +5,7 @@
  */
 import { readdirSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { bytesOf } from '../bytes.js'
 import { type ChainID, chainID, type DiffID, type Digest, digestOf } from '../digest.js'
 import { EMPTY_SHA256, RESERVED } from '../layer/erofs-format.js'
@@ -47,7 +48,7 @@ export async function removeImage(
 ): Promise<ImageRemoval> {
   const image = resolveImage(store, text)
   const byName = nameGiven(image, text)
-  const users = livePins(store).filter(pin => uses(pin, image))
+  const users = await usersOf(store, image)
   const names = byName === undefined ? image.names : [byName]
   const last = names.length === image.names.length
   if (byName === undefined && image.names.length > 1 && options.force !== true)
@@ -71,6 +72,15 @@ export async function removeImage(
   )
   const deleted = last && users.length === 0 ? [image.id] : []
   return { untagged: names.map(familiarName), deleted, freed: deleted.length > 0 ? await tryCollect(store) : undefined }
+}
+
+/** Who uses the image. A process that is just ending (a mount's server after unmount) is given a second to do so. */
+async function usersOf(store: Store, image: StoredImage): Promise<{ readonly owner: string }[]> {
+  for (let waited = 0; ; waited += 50) {
+    const users = livePins(store).filter(pin => uses(pin, image))
+    if (waited >= 1000 || users.length === 0 || users.some(pin => pin.process === null)) return users
+    await sleep(50)
+  }
 }
 
 /** Pins name an image by manifest or by ID (config). */
