@@ -187,7 +187,7 @@ async function mountRows(): Promise<void> {
         counted = walk(mountpoint)
         walks.push(performance.now() - from)
       }
-      await server.unmount()
+      server.unmount()
     }
   const [large, none] = ['bench/large:1', 'bench/empty:1'].map(n => Math.round(median(times.get(n) ?? [])))
   say({ row: 'mount', large, empty: none, moreMs: (large ?? 0) - (none ?? 0), files: LAYERS * FILES, layers: LAYERS })

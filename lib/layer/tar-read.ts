@@ -97,7 +97,9 @@ export async function readTar(input: AsyncIterable<Buffer>, handler: TarHandler)
     framing.end()
     decoder.end(undefined)
     await closed
+    // oxlint-disable-next-line typescript/no-unnecessary-condition -- set by the callbacks above, meanwhile
     if (state.failure === undefined && state.underway > 0) await new Promise<void>(resolve => (settled = resolve))
+    // oxlint-disable-next-line typescript/no-unnecessary-condition -- as above
     if (state.failure !== undefined) throw state.failure as Error
   } finally {
     decoder.destroy()

@@ -5,7 +5,7 @@
  * - suid, sgid and security.capability go with a write, a truncation or a chown by anyone the kernel says (KillPriv).
  */
 import { E } from '../errno.js'
-import { AT, O, S } from '../sys/constants.js'
+import { O, S } from '../sys/constants.js'
 import { close } from '../sys/file.js'
 import { UTIME_NOW, UTIME_OMIT } from '../sys/stat.js'
 import type { Stat } from '../sys/stat.js'
@@ -16,7 +16,7 @@ import { mutate } from './mutate.js'
 import { DirKind, type Node, Presence } from './node.js'
 import { mustSwap, swap } from './swap.js'
 import type { Tree } from './tree.js'
-import { chmodUpper, chownUpper, locate, openUpper, removexattrUpper, self, statUpper, utimesUpper } from './upper.js'
+import { chmodUpper, chownUpper, openUpper, removexattrUpper, statUpper, utimesUpper } from './upper.js'
 
 /** Seconds the kernel may keep names and attributes: nobody else changes them. */
 export const FOREVER = 1e8
@@ -193,12 +193,4 @@ export function killPriv(tree: Tree, node: Node, keepMode = false): number {
   }
   const r = removexattrUpper(tree, node, 'security.capability')
   return r === -E.ENODATA || r === -E.EOPNOTSUPP ? 0 : r
-}
-
-/** Gives an upper directory back the times it had: copying a child up changes nothing in the merged view. */
-export function restoreTimes(tree: Tree, node: Node, st: Stat): void {
-  const fd = locate(tree, node)
-  if (fd < 0) return
-  if (tree.name === '') mutate.utimensat(AT.FDCWD, self(fd), st.atime, st.atimeNs, st.mtime, st.mtimeNs, 0)
-  else mutate.utimensat(fd, tree.name, st.atime, st.atimeNs, st.mtime, st.mtimeNs)
 }

@@ -6,13 +6,12 @@ import { E } from '../errno.js'
 import { AT, O } from '../sys/constants.js'
 import { close, openat } from '../sys/file.js'
 import { Stat, statat, UTIME_NOW } from '../sys/stat.js'
-import { restoreTimes } from './attributes.js'
 import { copyData, emptyCopy, fill, resume, setTimes, temporary } from './copy-data.js'
 import { PENDING } from './filesystem.js'
 import { mutate } from './mutate.js'
 import { type Before, extraOf, type Node, Presence } from './node.js'
 import type { Tree } from './tree.js'
-import { directoryFd, getxattrUpper, listxattrUpper, openUpper, statUpper } from './upper.js'
+import { directoryFd, getxattrUpper, listxattrUpper, openUpper, restoreTimes, statUpper } from './upper.js'
 
 const parentSt = new Stat()
 const sourceSt = new Stat()

@@ -17,7 +17,6 @@ import { OVERRIDE_STAT, storedName } from '../layer/whiteout.js'
 import { AT, O, S } from '../sys/constants.js'
 import { close, openat } from '../sys/file.js'
 import { Stat, statat } from '../sys/stat.js'
-import { restoreTimes } from './attributes.js'
 import { completeData } from './complete-copy.js'
 import { copyData, emptyCopy, setTimes, temporary } from './copy-data.js'
 import { enterIndex, holdOffset } from './hard-links.js'
@@ -27,7 +26,7 @@ import { DirKind, extraOf, type Node, Presence } from './node.js'
 import { lowerPath } from './redirect.js'
 import { settled } from './partial.js'
 import type { Tree } from './tree.js'
-import { directoryFd } from './upper.js'
+import { directoryFd, restoreTimes } from './upper.js'
 
 const NOTHING = Buffer.alloc(0)
 

@@ -10,9 +10,9 @@ import { type Layer, type LayerNode } from '../layer/layer.js'
 import { isDeviceWhiteout, isMark, MARK } from '../layer/whiteout.js'
 import { S } from '../sys/constants.js'
 import { statat, type Stat } from '../sys/stat.js'
-import { getxattrSizeAt, listxattrat } from '../sys/xattr.js'
+import { listxattrat } from '../sys/xattr.js'
 import { statNode } from './attributes.js'
-import { readDirectoryMarks, readMark, text, validRedirect } from './marks.js'
+import { isUpperWhiteout, readDirectoryMarks, readMark, text, validRedirect } from './marks.js'
 import { DirKind, Directory, extraOf, type LowerRef, type Node, Presence } from './node.js'
 import { lookupIndexed } from './hard-links.js'
 import type { Tree } from './tree.js'
@@ -40,15 +40,6 @@ export function lookup(tree: Tree, parent: Node, name: string, st: Stat): Node |
     if (dir.kind === DirKind.Pure || hasMark(fd, name, st)) return -E.ENOENT
   }
   return lookupLower(tree, parent, name, st)
-}
-
-/** Whether the name is whiteout'd in the upper directory `fd`, by whichever form; `st` is the name's stat. */
-export function isUpperWhiteout(parent: Node, fd: number, name: string, st: Stat): boolean {
-  if (isDeviceWhiteout(st)) return true
-  if (parent.dir?.xattrWhiteouts !== true || st.size !== 0 || (st.mode & S.IFMT) !== S.IFREG) return false
-  return (
-    getxattrSizeAt(fd, name, 'trusted.overlay.whiteout') >= 0 || getxattrSizeAt(fd, name, 'user.overlay.whiteout') >= 0
-  )
 }
 
 /** Whether a `.wh.NAME` stands beside. */

@@ -11,11 +11,13 @@
  * | nlink | `U+1`, `L-1` | indexed file | how many names the union has |
  * | lamina | decimal | copied up | the inode number shown, where the layer has no file handles |
  */
-import { getxattrat, listxattrat } from '../sys/xattr.js'
-import { bareName, FUSE_OVERLAYFS, TRUSTED, USER } from '../layer/whiteout.js'
+import { S } from '../sys/constants.js'
+import { getxattrat, getxattrSizeAt, listxattrat } from '../sys/xattr.js'
+import { bareName, FUSE_OVERLAYFS, isDeviceWhiteout, TRUSTED, USER } from '../layer/whiteout.js'
 import { statat, type Stat } from '../sys/stat.js'
 import { OPAQUE_MARK } from '../layer/whiteout.js'
 import { mutate } from './mutate.js'
+import type { Node } from './node.js'
 import type { Tree } from './tree.js'
 
 const YES = Buffer.from('y')
@@ -92,4 +94,13 @@ export function setRedirect(tree: Tree, fd: number, name: string, to: string): n
 
 export function removeMark(tree: Tree, fd: number, name: string, bare: string): number {
   return mutate.removexattrat(fd, name, tree.xattrPrefix + bare)
+}
+
+/** Whether the name is whiteout'd in the upper directory `fd`, by whichever form; `st` is the name's stat. */
+export function isUpperWhiteout(parent: Node, fd: number, name: string, st: Stat): boolean {
+  if (isDeviceWhiteout(st)) return true
+  if (parent.dir?.xattrWhiteouts !== true || st.size !== 0 || (st.mode & S.IFMT) !== S.IFREG) return false
+  return (
+    getxattrSizeAt(fd, name, 'trusted.overlay.whiteout') >= 0 || getxattrSizeAt(fd, name, 'user.overlay.whiteout') >= 0
+  )
 }

@@ -172,6 +172,7 @@ function finish(tree: Tree, node: Node, partial: Partial): void {
 
 /** Ends every block-wise copy in this thread, before the tree goes. */
 export function finishAll(tree: Tree): void {
+  // oxlint-disable-next-line unicorn/no-useless-spread -- the set changes while we go over it
   for (const node of [...tree.partials]) {
     const partial = node.extra?.partial ?? null
     if (partial === null) continue

@@ -8,7 +8,8 @@ import type { Node } from './node.js'
 /** The path, from the lowers' roots, of what the lowers have for this node; null when a part of it has no lower. */
 export function lowerPath(node: Node): string | null {
   let path = ''
-  for (let n: Node | null = node; n !== null; n = n.parent) {
+  let n: Node | null = node as Node | null
+  for (; n !== null; n = n.parent) {
     const redirect: string | null = n.dir?.redirect ?? null
     const part: string = redirect ?? n.name
     if (part.startsWith('/')) return part + path

@@ -186,3 +186,11 @@ export function readlinkUpper(tree: Tree, node: Node): string | number {
   const fd = locate(tree, node)
   return fd < 0 ? fd : readlinkat(fd, tree.name)
 }
+
+/** Gives an upper directory back the times it had: copying a child up changes nothing in the merged view. */
+export function restoreTimes(tree: Tree, node: Node, st: Stat): void {
+  const fd = locate(tree, node)
+  if (fd < 0) return
+  if (tree.name === '') mutate.utimensat(AT.FDCWD, self(fd), st.atime, st.atimeNs, st.mtime, st.mtimeNs, 0)
+  else mutate.utimensat(fd, tree.name, st.atime, st.atimeNs, st.mtime, st.mtimeNs)
+}

@@ -151,7 +151,7 @@ export class Work {
   #refuseLostVolatile(path: string): void {
     const fd = openat(this.fd, 'incompat/volatile', O.RDONLY | O.DIRECTORY)
     if (fd < 0) return
-    let sameBoot = false
+    let sameBoot = false as boolean
     listdir(fd, name => {
       if (name === bootId()) sameBoot = true
     })
