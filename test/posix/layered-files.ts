@@ -1,6 +1,8 @@
 /** Owns the directories behind a layered tree: lowers, upper, work, and what must be true of them at the end. */
+import { spawnSync } from 'node:child_process'
 import { mkdirSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { AT } from '../../lib/sys/constants.js'
 import { difference, fingerprint } from './fingerprint.js'
 import { populate, removeTree, type Encoding } from './population.js'
@@ -12,6 +14,8 @@ export interface LayeredFiles {
   readonly upper: string
   readonly work: string
   readonly mountpoint: string
+  /** What must not change from now on: the lowers and `more`. Done once at the start, without `more`. */
+  guard(more: readonly string[]): void
   /** After the last unmount: lowers that changed, things left in work. */
   problems(): string[]
   remove(): void
@@ -27,18 +31,36 @@ export function layeredFiles(root: string, layers: Layers, encoding: Encoding = 
     return lower
   })
   if (layers.upper) populate(upper, layers.upper)
-  const before = lowers.map(fingerprint)
+  // Reading moves the times of a store's objects, as of any file of the host.
+  const look = (path: string): string[] =>
+    lowers.includes(path) ? fingerprint(path) : fingerprint(path).map(line => line.replace(/ a-?\d+\.\d+ /, ' '))
+  let guarded: { path: string; before: string[] }[] = []
+  const guard = (more: readonly string[]): void => {
+    guarded = [...lowers, ...more].map(path => ({ path, before: look(path) }))
+  }
+  guard([])
   return {
     lowers,
     upper,
     work,
     mountpoint,
+    guard,
     problems: () => [
-      ...lowers.flatMap((lower, i) => difference(before[i] ?? [], fingerprint(lower))),
+      ...guarded.flatMap(({ path, before }) => difference(before, look(path))),
       ...leftInWork(work).map(name => `left in work: ${name}`),
     ],
     remove: () => removeTree(AT.FDCWD, root),
   }
+}
+
+/** Makes the lowers of `files` one indexed lower, as an image's; they must be populated with `.wh.` marks. */
+export function indexedLower(files: LayeredFiles, store: string): { path: string; objects: string } {
+  const program = fileURLToPath(new URL('./index-lower.js', import.meta.url))
+  const made = spawnSync(process.execPath, [program, store, ...files.lowers], { encoding: 'utf8' })
+  if (made.status !== 0) throw new Error(`index-lower: ${made.stderr}`)
+  const index = JSON.parse(made.stdout) as { path: string; objects: string }
+  files.guard([index.objects])
+  return index
 }
 
 /** Names in the place for things under way. The index and the marks beside it are there to stay. */

@@ -22,6 +22,7 @@ else {
   const scratch = scratchDirectory(t, true)
   const kinds: [string, MountTargetOptions][] = [
     ['passthrough', {}],
+    ['an image lower', { indexed: true }],
     ['no passthrough', { passthrough: false }],
   ]
   for (const [title, options] of kinds)

@@ -65,6 +65,9 @@ export function differencesOf(path: string): Record<string, string> {
   return differences
 }
 
+/** What cannot come into an image's layer, as a target's `differences`. */
+export const inArchives = { holes: 'tar as written here carries no holes', sockets: 'tar carries no sockets' } as const
+
 /** Why no FUSE filesystem can be mounted here, or undefined. */
 export function missingForMounts(): string | undefined {
   return existsSync('/dev/fuse') ? undefined : 'needs /dev/fuse'

@@ -3,10 +3,11 @@ import { mkdtempSync } from 'node:fs'
 import { join } from 'node:path'
 import { AT } from '../../lib/sys/constants.js'
 import { openDirectoryLayer } from '../../lib/layer/directory.js'
+import { openIndex } from '../../lib/layer/indexed.js'
 import { createUnion } from '../../lib/union/options.js'
-import { layeredFiles } from './layered-files.js'
+import { indexedLower, layeredFiles } from './layered-files.js'
 import { removeTree, type Encoding } from './population.js'
-import { differencesOf } from './scratch.js'
+import { differencesOf, inArchives } from './scratch.js'
 import type { Layers, Target, Tree } from './target.js'
 import type { HostOptions } from './union-host.js'
 import { UnionVfs } from './union-vfs.js'
@@ -14,23 +15,27 @@ import { UnionVfs } from './union-vfs.js'
 export interface UnionTargetOptions extends HostOptions {
   /** How the lowers' whiteouts are written. */
   readonly encoding?: Encoding
+  /** Lowers are one index over objects, as an image's. */
+  readonly indexed?: boolean
 }
 
 export function unionTarget(scratch: string, options: UnionTargetOptions): Target {
   const base = mkdtempSync(join(scratch, 'union-'))
   let count = 0
+  const indexed = options.indexed === true
   return {
-    name: `union in process, ${options.passthrough ? 'passthrough' : 'cached'}`,
+    name: `union in process, ${indexed ? 'indexed, ' : ''}${options.passthrough ? 'passthrough' : 'cached'}`,
     kernel: false,
     layered: true,
-    differences: differencesOf(scratch),
+    differences: { ...differencesOf(scratch), ...(indexed ? inArchives : {}) },
     make(layers: Layers): Tree {
-      const files = layeredFiles(join(base, String(count++)), layers, options.encoding)
+      const files = layeredFiles(join(base, String(count++)), layers, indexed ? 'wh' : options.encoding)
+      const index = indexed ? indexedLower(files, join(base, 'store')) : undefined
       const fs = new UnionVfs()
       const attach = (): void =>
         fs.attach(
           createUnion({
-            lowers: files.lowers.toReversed().map(openDirectoryLayer),
+            lowers: index ? [openIndex(index.path, index.objects)] : files.lowers.toReversed().map(openDirectoryLayer),
             upper: { path: files.upper },
             work: { path: files.work },
           }),

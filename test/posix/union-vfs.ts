@@ -34,6 +34,8 @@ interface Handle {
   through: number
 }
 
+/** A mount shows one device, whatever its parts lie on. */
+const DEVICE = 1
 const NAME_LIMIT = 255
 const PATH_LIMIT = 4096
 const LINK_LIMIT = 40
@@ -101,6 +103,7 @@ export class UnionVfs implements Vfs {
   stat(path: string, st: Stat): number {
     return this.#operation(() => {
       const node = this.#walk(path, false, st)
+      st.dev = DEVICE
       return node < 0 ? node : 0
     })
   }
@@ -453,6 +456,7 @@ export class UnionVfs implements Vfs {
     const h = this.#handles.get(fd)
     if (!h) return -E.EBADF
     const r = this.#fs.getattr(this.#caller, h.node, h.handle, st)
+    st.dev = DEVICE
     return r < 0 ? r : 0
   }
 

@@ -29,8 +29,9 @@ export const specialCases: readonly Case[] = [
   {
     title: 'attributes of device nodes, FIFOs and sockets change, and their numbers stay',
     items: [chardev('char', 1, 3, { mode: 0o666 }), fifo('fifo'), socket('sock')],
-    run(t, { fs, tree }) {
-      for (const name of ['char', 'fifo', 'sock']) {
+    run(t, { fs, tree, target }) {
+      const kinds = target.differences['sockets'] === undefined ? ['char', 'fifo', 'sock'] : ['char', 'fifo']
+      for (const name of kinds) {
         const before = lstat(t, fs, name)
         ok(t, fs.chown(name, 9, 10), `chown ${name}`)
         ok(t, fs.chmod(name, 0o604), `chmod ${name}`)
@@ -39,7 +40,7 @@ export const specialCases: readonly Case[] = [
         t.equal(lstat(t, fs, name).ino, before.ino)
       }
       tree.remount()
-      for (const name of ['char', 'fifo', 'sock']) {
+      for (const name of kinds) {
         const st = lstat(t, fs, name)
         t.same([st.uid, st.gid, st.mode & 0o7777, st.mtime, st.mtimeNs], [9, 10, 0o604, 3, 4], name)
       }
