@@ -16,6 +16,7 @@ import type { Hierarchy } from './cgroup/hierarchy.js'
 import { RuntimeError } from './error.js'
 import type { NamespaceType, OciProcess, OciSpec } from './oci.js'
 import type { PreparedMount } from './prepare.js'
+import { hasSingleId, isRootless } from './rootless.js'
 
 /** What a process is born with beside its spec. fds stay the caller's. */
 export interface Surroundings {
@@ -344,7 +345,9 @@ class Plan {
     this.do('keep capabilities', CALL.prctl, [PR.SET_KEEPCAPS, 1, 0, 0, 0])
     const groups = alloc(Math.max(4, additionalGids.length * 4))
     additionalGids.forEach((g, i) => groups.writeUInt32LE(g, i * 4))
-    this.do('setgroups', CALL.setgroups, [additionalGids.length, groups])
+    // A namespace with a single id forbids setgroups (user_namespaces(7)): the user keeps the groups he has anyway.
+    const denied = isRootless() && hasSingleId() ? { ignore: [E.EPERM] } : {}
+    this.do('setgroups', CALL.setgroups, [additionalGids.length, groups], denied)
     this.do('setgid', CALL.setresgid, [gid, gid, gid])
     this.do('setuid', CALL.setresuid, [uid, uid, uid])
     this.do('forget keep capabilities', CALL.prctl, [PR.SET_KEEPCAPS, 0, 0, 0, 0])

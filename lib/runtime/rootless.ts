@@ -118,3 +118,8 @@ export function subordinate(file: string, name: string, uid: number): { first: n
   }
   return undefined
 }
+
+/** Whether this process's user namespace maps one group only. */
+export function hasSingleId(): boolean {
+  return readFileSync('/proc/self/gid_map', 'latin1').trim().split('\n').length === 1
+}

@@ -19,7 +19,7 @@ import {
   type OciProcess,
   type OciSpec,
 } from './oci.js'
-import { isRootless } from './rootless.js'
+import { hasSingleId, isRootless } from './rootless.js'
 import { defaultProfile, type SeccompProfile } from './seccomp/profile.js'
 import type { Identity } from './user.js'
 
@@ -155,6 +155,9 @@ function mountList(config: ContainerConfig, resolved: Resolved): OciMount[] {
 }
 
 function adapt(m: OciMount, config: ContainerConfig): OciMount {
+  // Group 5 (tty) is not there in a namespace with a single id.
+  if (isRootless() && m.type === 'devpts' && hasSingleId())
+    return { ...m, options: m.options.filter(o => o !== 'gid=5') }
   // sysfs shows a network namespace: one that this user namespace does not own cannot be mounted, only bound.
   if (isRootless() && m.destination === '/sys' && config.network === 'host')
     return { destination: '/sys', type: 'bind', source: '/sys', options: ['rbind', 'ro', 'nosuid', 'noexec', 'nodev'] }

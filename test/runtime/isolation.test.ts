@@ -195,13 +195,13 @@ t.test('what a process in a container can see and do', { skip, timeout: 150_000 
     const r = sh(
       'ulimit -n; cat /proc/sys/net/ipv4/ip_default_ttl; test -c /dev/extra && echo device; df -k /dev/shm | tail -1 | tr -s " " | cut -d" " -f2',
       '--ulimit',
-        'nofile=100:200',
-        '--sysctl',
-        'net.ipv4.ip_default_ttl=33',
-        '--device',
-        '/dev/null:/dev/extra',
-        '--shm-size',
-        '1m',
+      'nofile=100:200',
+      '--sysctl',
+      'net.ipv4.ip_default_ttl=33',
+      '--device',
+      '/dev/null:/dev/extra',
+      '--shm-size',
+      '1m',
     )
     t.equal(r.stdout, '100\n33\ndevice\n1024\n')
     t.match(sh('true', '--sysctl', 'kernel.no.such=1'), { code: 125, stderr: /kernel\/no\/such/ })
