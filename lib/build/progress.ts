@@ -150,8 +150,9 @@ export function ttyProgress(out: Screen, clock: () => number = () => performance
   let drawn = 0
   let timer: NodeJS.Timeout | undefined
 
+  /** For lines that stand two blanks in: one that wraps would spoil the redrawing. */
   const fit = (text: string): string => {
-    const width = Math.max(20, (out.columns ?? 80) - 1)
+    const width = Math.max(20, (out.columns ?? 80) - 3)
     return text.length > width ? `${text.slice(0, width - 1)}…` : text
   }
   const lineOf = (s: Shown): string => {
