@@ -18,7 +18,7 @@ import type { Caller, Entry } from './filesystem.js'
 import { holdOffset } from './hard-links.js'
 import { noteAdded } from './listing.js'
 import { hasMark, lookup } from './lookup.js'
-import { isUpperWhiteout, removeMark, setImpure, setOpaque, setRedirect } from './marks.js'
+import { isUpperWhiteout, setImpure, setOpaque, setRedirect, text, validRedirect } from './marks.js'
 import { mutate } from './mutate.js'
 import { DirKind, Directory, extraOf, type Node, Presence } from './node.js'
 import { lowerPath } from './redirect.js'
@@ -336,12 +336,11 @@ export function pinData(tree: Tree, node: Node): number {
     extra.pinned = true
     return 0
   }
-  if (typeof there !== 'number') {
-    const removed = removeMark(tree, fd, where, 'redirect')
-    if (removed < 0) return removed
-  }
-  const path = lowerPath(node)
-  if (path === null) return copyUp(tree, node, Presence.Full)
+  const directory = node.parent === null ? null : lowerPath(node.parent)
+  if (directory === null) return copyUp(tree, node, Presence.Full)
+  // Renamed within its directory by the kernel: the lowers have it there under its old name.
+  const sibling = typeof there === 'number' ? null : validRedirect(text(there))
+  const path = `${directory === '/' ? '' : directory}/${sibling ?? node.name}`
   const r = setRedirect(tree, fd, where, path)
   if (r >= 0) extra.pinned = true
   return r

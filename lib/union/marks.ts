@@ -92,10 +92,6 @@ export function setRedirect(tree: Tree, fd: number, name: string, to: string): n
   return setMark(tree, fd, name, 'redirect', Buffer.from(to, 'latin1'))
 }
 
-export function removeMark(tree: Tree, fd: number, name: string, bare: string): number {
-  return mutate.removexattrat(fd, name, tree.xattrPrefix + bare)
-}
-
 /** Whether the name is whiteout'd in the upper directory `fd`, by whichever form; `st` is the name's stat. */
 export function isUpperWhiteout(parent: Node, fd: number, name: string, st: Stat): boolean {
   if (isDeviceWhiteout(st)) return true

@@ -123,6 +123,14 @@ const steps: readonly Step[] = [
       ok(t, fs.rename('b', 'd/two'), 'and away, over another')
     },
   },
+  {
+    name: 'metadata copies that were renamed within their directory, renamed out of it',
+    run(t, fs) {
+      ok(t, fs.rename('long2', 'pure/long3'), 'rename')
+      ok(t, fs.rename('pure/four', 'four'), 'rename')
+      t.equal(contents(fs, 'pure/long3'), 'metadata only')
+    },
+  },
 ]
 
 const options = { directoryLinks: false, times: true }
