@@ -24,6 +24,7 @@ import {
   PENDING,
   ROOT,
   SetAttrValid,
+  noChange,
   type Caller,
   type DirSink,
   type Entry,
@@ -272,7 +273,7 @@ class Paths {
   change(path: string, handle: number, fields: Partial<SetAttr>): number {
     const node = this.of(path, handle)
     if (node < 0) return node
-    return this.filesystem.setattr(this.caller, node, { ...NO_CHANGE, handle, ...fields }, this.entry.attr)
+    return this.filesystem.setattr(this.caller, node, { ...noChange(), handle, ...fields }, this.entry.attr)
   }
 
   /** The inode of an open handle, else of the path. */
@@ -331,21 +332,6 @@ class Paths {
     }
     return this.filesystem.readdir(this.caller, node, 0, sink)
   }
-}
-
-const NO_CHANGE: SetAttr = {
-  valid: 0,
-  handle: 0,
-  mode: 0,
-  uid: 0,
-  gid: 0,
-  size: 0,
-  atime: 0,
-  atimeNs: 0,
-  mtime: 0,
-  mtimeNs: 0,
-  ctime: 0,
-  ctimeNs: 0,
 }
 
 function parentOf(path: string): string {

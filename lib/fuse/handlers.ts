@@ -6,7 +6,15 @@
  * Invariant: a result is a payload length >= 0, `-errno`, PENDING, or NO_REPLY; nothing is allocated on the way.
  */
 import { E } from '../errno.js'
-import { PENDING, ROOT, type Entry, type Filesystem, type OpenResult, type SetAttr } from '../union/filesystem.js'
+import {
+  PENDING,
+  ROOT,
+  noChange,
+  type Entry,
+  type Filesystem,
+  type OpenResult,
+  type SetAttr,
+} from '../union/filesystem.js'
 import { Stat, StatFs } from '../sys/stat.js'
 import { Dirents } from './dirents.js'
 import type { Agreed } from './negotiate.js'
@@ -61,20 +69,7 @@ export class Handlers {
   readonly #opened: OpenResult = { handle: 0, mode: 0, backingFd: -1, backingKey: 0, keepCache: false }
   readonly #st = new Stat()
   readonly #statfs = new StatFs()
-  readonly #setattr: SetAttr = {
-    valid: 0,
-    handle: 0,
-    mode: 0,
-    uid: 0,
-    gid: 0,
-    size: 0,
-    atime: 0,
-    atimeNs: 0,
-    mtime: 0,
-    mtimeNs: 0,
-    ctime: 0,
-    ctimeNs: 0,
-  }
+  readonly #setattr: SetAttr = noChange()
   #noOpendir = false
   #setxattrHeader = 16
   #suppGroups = false

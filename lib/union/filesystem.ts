@@ -80,6 +80,24 @@ export interface SetAttr {
   ctimeNs: number
 }
 
+/** A request that changes nothing, to be filled. */
+export function noChange(): SetAttr {
+  return {
+    valid: 0,
+    handle: 0,
+    mode: 0,
+    uid: 0,
+    gid: 0,
+    size: 0,
+    atime: 0,
+    atimeNs: 0,
+    mtime: 0,
+    mtimeNs: 0,
+    ctime: 0,
+    ctimeNs: 0,
+  }
+}
+
 /** FATTR_* of fuse_kernel.h. `KillPriv` = clear suid, and sgid if group-executable, and security.capability. */
 export const SetAttrValid = {
   Mode: 1,

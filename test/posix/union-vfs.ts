@@ -14,6 +14,7 @@ import {
   PENDING,
   ROOT,
   SetAttrValid,
+  noChange,
   type Caller,
   type DirSink,
   type Entry,
@@ -304,20 +305,7 @@ export class UnionVfs implements Vfs {
   }
 
   #setattrOf(node: NodeId, handle: number, st: Stat, fill: (r: SetAttr, st: Stat) => number | void): number {
-    const request: SetAttr = {
-      valid: 0,
-      handle,
-      mode: 0,
-      uid: 0,
-      gid: 0,
-      size: 0,
-      atime: 0,
-      atimeNs: 0,
-      mtime: 0,
-      mtimeNs: 0,
-      ctime: 0,
-      ctimeNs: 0,
-    }
+    const request: SetAttr = { ...noChange(), handle }
     const refused = fill(request, st) ?? 0
     if (refused < 0) return refused
     const r = this.#fs.setattr(this.#caller, node, request, st)
