@@ -41,7 +41,7 @@ export async function runAsNamespaceRoot(env: Readonly<Record<string, string>>):
     if (n !== 9 && n !== 19) birth.step(`signal ${n}`, CALL.rt_sigaction, [n, fresh, 0, 8], { ignore: 'any' })
   birth.step('unblock signals', CALL.rt_sigprocmask, [2, alloc(8), 0, 8])
   const full = { ...process.env, ...env, [MARK]: `${uid}:${gid}` }
-  const envp = Object.entries(full).flatMap(([k, v]) => (v === undefined ? [] : [`${k}=${v}`]))
+  const envp = Object.entries<string | undefined>(full).flatMap(([k, v]) => (v === undefined ? [] : [`${k}=${v}`]))
   const argv = [process.execPath, ...process.execArgv, process.argv[1] ?? '', ...process.argv.slice(2)]
   birth.step('exec', CALL.execve, [process.execPath, vector(birth, argv), vector(birth, envp)])
   const born = birth.run({ flags: CLONE.NEWUSER | CLONE.NEWNS })
