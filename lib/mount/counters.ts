@@ -3,7 +3,7 @@
  * time, also after the process was killed, and the serving loop is not disturbed.
  * Format: native float64, one per opcode, then those that `Counter` names (lib/fuse/session.ts).
  */
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { bytesOf } from '../bytes.js'
 import { check } from '../errno.js'
 import { Op } from '../fuse/protocol.js'
@@ -31,8 +31,9 @@ export function sharedCounters(): Float64Array {
   return new Float64Array(new SharedArrayBuffer(COUNTERS * 8))
 }
 
-/** Reads the file of a server, alive or not. */
+/** Reads the file of a server, alive or not. Empty where the transport counts nothing (fuse-native: it has no file). */
 export function readCounters(path: string): Stats {
+  if (!existsSync(path)) return {}
   const bytes = readFileSync(path)
   return statsOf(new Float64Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length)))
 }

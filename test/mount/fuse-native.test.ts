@@ -14,6 +14,7 @@ import {
 import { setTimeout as pause } from 'node:timers/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { readCounters } from '../../lib/mount/counters.js'
 import { launchServer } from '../../lib/mount/launch.js'
 import { isAlive, listMounts, type MountRecord } from '../../lib/mount/registry.js'
 import type { MountSpec, Transport } from '../../lib/mount/spec.js'
@@ -98,6 +99,7 @@ t.test('a read-only mount is the same tree as by the direct transport', { skip }
   t.match(direct, /ünï cödé f 644 0 0 300000 1 /, 'the listing has something to compare')
   t.match(direct, /user\.x="y"/)
   t.equal(tree(here.point), direct)
+  t.strictSame(readCounters(record.stats), {}, 'libfuse counts nothing, and asking is no error')
   t.throws(() => sh('echo x > "$1/new"', here.point), /Read-only file system/)
   await unmountPath(runRoot(), here.point)
   t.ok(await ends(record), 'lamina unmount ends the server')
