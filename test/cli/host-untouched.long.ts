@@ -6,7 +6,7 @@ const noApt = spawnSync('apt-get', ['--version']).status === 0 ? false : 'no apt
 
 t.test('installing a package on a layer over / leaves the host as it was', { skip: whyNot() || noApt }, async t => {
   const script = `(apt-get update -qq && apt-get install -y -qq sl) >/dev/null 2>&1 || touch /etc/x
-    rm -rf /usr/share/doc; echo hi >> /etc/hosts; mv /usr/share/man /usr/share/man2; chmod -R o+w /etc; ls /usr/games/sl /etc/x 2>/dev/null`
+    rm -rf /usr/share/doc; echo hi >> /etc/hosts; mv /usr/share/man /usr/share/man2; chmod -R o+w /etc; ls /usr/games/sl /etc/x 2>/dev/null || :`
   untouchedBy(t, script, (changes, said) => {
     t.match(said, /^\/(usr\/games\/sl|etc\/x)\n/)
     t.equal(changes.get(said.split('\n')[0] ?? ''), 'A')
