@@ -5,7 +5,7 @@
 import { spawnSync } from 'node:child_process'
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { check } from '../../lib/errno.js'
+import { check, E } from '../../lib/errno.js'
 import { openDirectoryLayer } from '../../lib/layer/directory.js'
 import { AT, MNT } from '../../lib/sys/constants.js'
 import { mount, umount } from '../../lib/sys/mount.js'
@@ -88,7 +88,14 @@ export class Stack {
   kernel<T>(use: (fs: Vfs) => T, options = 'redirect_dir=on,metacopy=on,index=on,xino=on'): T {
     const lowers = this.lowers.toReversed().join(':')
     const data = `lowerdir=${lowers},upperdir=${this.upper},workdir=${this.work},${options}`
-    check(mount('overlay', this.merged, 'overlay', 0, data), 'mount', this.merged)
+    const asked = Date.now()
+    let r = mount('overlay', this.merged, 'overlay', 0, data)
+    // The kernel's own mount before this one was detached lazily: it lets go of the upper a moment later.
+    while (r === -E.EBUSY && Date.now() - asked < 10_000) {
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20)
+      r = mount('overlay', this.merged, 'overlay', 0, data)
+    }
+    check(r, 'mount', this.merged)
     const fs = new DirectoryVfs(this.merged)
     try {
       return use(fs)
