@@ -16,6 +16,8 @@ import { chmodat, Stat, statat } from '../lib/sys/stat.js'
 export interface Options {
   readonly path: string
   readonly count?: number
+  /** The first of `count` names. */
+  readonly from?: number
   readonly size?: number
   readonly user?: number
   readonly fsyncEvery?: number
@@ -40,62 +42,63 @@ function directory(path: string): number {
   return check(openat(at, path, O.RDONLY | O.DIRECTORY), 'open', path)
 }
 
-/** Lists and stats everything below `path`. */
-function walk({ path }: Options): Result {
+/** Lists and stats everything below `path`. `each` gets every entry that is no directory. */
+function tree(path: string, each: (directory: number, name: string, st: Stat) => void): number {
   const st = new Stat()
   let count = 0
-  let bytes = 0
   const visit = (parent: number, child: string): void => {
     const fd = check(openat(parent, child, O.RDONLY | O.DIRECTORY | O.NOFOLLOW), 'open', child)
     const directories: string[] = []
-    const names: string[] = []
-    check(
-      listdir(fd, entry => void names.push(entry)),
-      'getdents',
-    )
-    for (const entry of names) {
+    for (const entry of namesIn(fd)) {
       check(statat(fd, entry, st), 'stat', entry)
       count++
       if ((st.mode & S.IFMT) === S.IFDIR) directories.push(entry)
-      else bytes += st.size
+      else each(fd, entry, st)
     }
     for (const entry of directories) visit(fd, entry)
     close(fd)
   }
   visit(at, path)
+  return count
+}
+
+function namesIn(fd: number): string[] {
+  const names: string[] = []
+  check(
+    listdir(fd, entry => void names.push(entry)),
+    'getdents',
+  )
+  return names
+}
+
+/** Reads to the end; the bytes. */
+function readWhole(directory: number, name: string): number {
+  const file = check(openat(directory, name, O.RDONLY), 'open', name)
+  let position = 0
+  for (;;) {
+    const n = check(pread(file, buffer, position), 'read', name)
+    if (n === 0) break
+    position += n
+  }
+  close(file)
+  return position
+}
+
+function walk({ path }: Options): Result {
+  let bytes = 0
+  const count = tree(path, (_, __, st) => void (bytes += st.size))
   return { count, bytes, check: `${count} entries, ${bytes} bytes` }
 }
 
 /** Walks, and reads every regular file whole. */
 function readAll({ path }: Options): Result {
-  const st = new Stat()
   let count = 0
   let bytes = 0
-  const visit = (parent: number, child: string): void => {
-    const fd = check(openat(parent, child, O.RDONLY | O.DIRECTORY | O.NOFOLLOW), 'open', child)
-    const names: string[] = []
-    check(
-      listdir(fd, entry => void names.push(entry)),
-      'getdents',
-    )
-    for (const entry of names) {
-      check(statat(fd, entry, st), 'stat', entry)
-      const kind = st.mode & S.IFMT
-      if (kind === S.IFDIR) visit(fd, entry)
-      if (kind !== S.IFREG) continue
-      const file = check(openat(fd, entry, O.RDONLY), 'open', entry)
-      for (let position = 0; ;) {
-        const n = check(pread(file, buffer, position), 'read', entry)
-        if (n === 0) break
-        position += n
-        bytes += n
-      }
-      close(file)
-      count++
-    }
-    close(fd)
-  }
-  visit(at, path)
+  tree(path, (directory, entry, st) => {
+    if ((st.mode & S.IFMT) !== S.IFREG) return
+    bytes += readWhole(directory, entry)
+    count++
+  })
   return { count, bytes, check: `${count} files, ${bytes} bytes` }
 }
 
@@ -110,10 +113,24 @@ function list({ path }: Options): Result {
   return { count, bytes: 0, check: `${count} names` }
 }
 
-function create({ path, count = 0, size = 0 }: Options): Result {
+/** As `ls -l` does. */
+function listLong({ path }: Options): Result {
+  const fd = directory(path)
+  const st = new Stat()
+  let bytes = 0
+  const names = namesIn(fd)
+  for (const entry of names) {
+    check(statat(fd, entry, st), 'stat', entry)
+    bytes += st.size
+  }
+  close(fd)
+  return { count: names.length, bytes, check: `${names.length} names, ${bytes} bytes` }
+}
+
+function create({ path, from = 0, count = 0, size = 0 }: Options): Result {
   const fd = directory(path)
   const data = buffer.subarray(0, size)
-  for (let i = 0; i < count; i++) {
+  for (let i = from; i < from + count; i++) {
     const file = check(openat(fd, name(i), O.CREAT | O.EXCL | O.WRONLY, 0o644), 'create', name(i))
     if (size > 0) check(writeAt(file, addressOf(data), size), 'write', name(i))
     close(file)
@@ -122,18 +139,18 @@ function create({ path, count = 0, size = 0 }: Options): Result {
   return { count, bytes: count * size, check: `${count} created` }
 }
 
-function unlinkMany({ path, count = 0 }: Options): Result {
+function unlinkMany({ path, from = 0, count = 0 }: Options): Result {
   const fd = directory(path)
-  for (let i = 0; i < count; i++) check(unlinkat(fd, name(i)), 'unlink', name(i))
+  for (let i = from; i < from + count; i++) check(unlinkat(fd, name(i)), 'unlink', name(i))
   close(fd)
   return { count, bytes: 0, check: `${count} unlinked` }
 }
 
-function openRead({ path, count = 0 }: Options): Result {
+function openRead({ path, from = 0, count = 0 }: Options): Result {
   const fd = directory(path)
   let bytes = 0
   const small = buffer.subarray(0, 4096)
-  for (let i = 0; i < count; i++) {
+  for (let i = from; i < from + count; i++) {
     const file = check(openat(fd, name(i), O.RDONLY), 'open', name(i))
     bytes += check(pread(file, small, 0), 'read', name(i))
     close(file)
@@ -142,19 +159,19 @@ function openRead({ path, count = 0 }: Options): Result {
   return { count, bytes, check: `${count} files, ${bytes} bytes` }
 }
 
-function missing({ path, count = 0 }: Options): Result {
+function missing({ path, from = 0, count = 0 }: Options): Result {
   const fd = directory(path)
   const st = new Stat()
   let none = 0
-  for (let i = 0; i < count; i++) if (statat(fd, `missing${i}`, st) < 0) none++
+  for (let i = from; i < from + count; i++) if (statat(fd, `missing${i}`, st) < 0) none++
   close(fd)
   return { count, bytes: 0, check: `${none} missing` }
 }
 
-function append({ path, count = 0 }: Options): Result {
+function append({ path, from = 0, count = 0 }: Options): Result {
   const fd = directory(path)
   const byte = buffer.subarray(0, 1)
-  for (let i = 0; i < count; i++) {
+  for (let i = from; i < from + count; i++) {
     const file = check(openat(fd, name(i), O.WRONLY | O.APPEND), 'open', name(i))
     check(writeAt(file, addressOf(byte), 1), 'write', name(i))
     close(file)
@@ -163,9 +180,9 @@ function append({ path, count = 0 }: Options): Result {
   return { count, bytes: count, check: `${count} appended` }
 }
 
-function chmodMany({ path, count = 0 }: Options): Result {
+function chmodMany({ path, from = 0, count = 0 }: Options): Result {
   const fd = directory(path)
-  for (let i = 0; i < count; i++) check(chmodat(fd, name(i), 0o600), 'chmod', name(i))
+  for (let i = from; i < from + count; i++) check(chmodat(fd, name(i), 0o600), 'chmod', name(i))
   close(fd)
   return { count, bytes: 0, check: `${count} changed` }
 }
@@ -188,14 +205,7 @@ function writeSequential({ path, size = 0 }: Options): Result {
 }
 
 function readSequential({ path }: Options): Result {
-  const file = check(openat(at, path, O.RDONLY), 'open', path)
-  let bytes = 0
-  for (;;) {
-    const n = check(pread(file, buffer, bytes), 'read', path)
-    if (n === 0) break
-    bytes += n
-  }
-  close(file)
+  const bytes = readWhole(at, path)
   return { count: Math.ceil(bytes / buffer.length), bytes, check: `${bytes} bytes` }
 }
 
@@ -250,12 +260,7 @@ function digest({ path }: Options): Result {
     }
     if (kind !== S.IFDIR) return
     const fd = check(openat(parent, child, O.RDONLY | O.DIRECTORY | O.NOFOLLOW), 'open', full)
-    const names: string[] = []
-    check(
-      listdir(fd, entry => void names.push(entry)),
-      'getdents',
-    )
-    for (const entry of names.sort()) visit(fd, entry, `${full}/${entry}`)
+    for (const entry of namesIn(fd).sort()) visit(fd, entry, `${full}/${entry}`)
     close(fd)
   }
   visit(at, path, '')
@@ -266,6 +271,7 @@ export const works = {
   walk,
   readAll,
   list,
+  listLong,
   create,
   unlinkMany,
   openRead,

@@ -1,26 +1,32 @@
 /**
  * `npm run bench`: measures Lamina and its peers side by side in one run, interleaved, correctness first.
  *
- *   npm run bench -- [--quick] [--only ROW,…] [--peers NAME,…] [--repeat N] [--seed N] [--dir DIR] [--json FILE] [--html FILE] [--requests]
+ *   npm run bench -- [--quick] [--only ROW,…] [--space root|rootless] [--peers NAME,…] [--repeat N] [--seed N] [--dir DIR]
+ *                    [--json FILE] [--html FILE] [--requests] [--from FILE,…]
  *
- * Every measurement is a line of JSON on standard output (and in --json FILE); at the end a table of medians, spreads and
- * ratios. Fresh directories each time, all removed at the end: deleting big trees in between makes later creates slow.
- * As root it drops the machine's caches between mounts for the cold rows.
+ * Every measurement is a line of JSON on standard output (and in --json FILE); at the end tables of medians, spreads, ratios
+ * and verdicts. `--from` measures nothing and makes the same of what earlier runs have written.
+ * Two spaces: as root, and all in a user namespace, where the program runs once more (`--inside`, rootless.ts).
  */
-import { appendFileSync, chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { appendFileSync, chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
 import { cpus, release, tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
-import { groups, type Bench, type Group } from './groups.js'
-import { fullSizes, makeMaterial, quickSizes, type Material } from './material.js'
-import { peers, usualPeers, type Mounted, type Peer, type Stack } from './peers.js'
-import { chart, table, type Sample } from './report.js'
-import { runClient } from './run-client.js'
+import { chart } from './chart.js'
+import { groups } from './groups.js'
+import { fullSizes, Material, quickSizes } from './material.js'
+import { peers, usualPeers, type Peer } from './peers.js'
+import { requestTable, tables } from './report.js'
+import { askToDrop, runInside, tell } from './rootless.js'
+import { Runner } from './runner.js'
+import type { Sample } from './sample.js'
 
 const { values: options } = parseArgs({
   options: {
     quick: { type: 'boolean' },
     only: { type: 'string' },
+    space: { type: 'string' },
     peers: { type: 'string' },
     repeat: { type: 'string' },
     seed: { type: 'string' },
@@ -28,175 +34,131 @@ const { values: options } = parseArgs({
     json: { type: 'string' },
     html: { type: 'string' },
     requests: { type: 'boolean' },
+    from: { type: 'string' },
+    inside: { type: 'string' },
   },
 })
 
-const scratch = mkdtempSync(join(options.dir ?? tmpdir(), 'lamina-bench-'))
-chmodSync(scratch, 0o755)
-process.env['LAMINA_RUN'] = join(scratch, 'run')
-const sizes = options.quick === true ? quickSizes : fullSizes
-const repeat = Number(options.repeat ?? (options.quick === true ? 1 : 5))
+const quick = options.quick === true
 const only = options.only?.split(',')
-const chosen = groups.filter(
-  group => only === undefined || only.includes(group.name) || group.rows.some(row => only.includes(row.id)),
+const unknown = only?.filter(name => !groups.some(g => g.name === name || g.rows.some(row => row.id === name))) ?? []
+if (unknown.length > 0)
+  fail(
+    `no row or group ${unknown.join(', ')}; there are\n${groups.map(g => `  ${g.name}: ${g.rows.map(r => r.id).join(' ')}`).join('\n')}`,
+  )
+const chosen = groups.filter(group =>
+  only === undefined
+    ? !(quick && group.long === true)
+    : only.includes(group.name) || group.rows.some(row => only.includes(row.id)),
 )
-const wanted = options.peers?.split(',') ?? usualPeers
+const wantedRows = new Set(
+  chosen.flatMap(group =>
+    group.rows
+      .filter(row => only === undefined || only.includes(group.name) || only.includes(row.id))
+      .map(row => row.id),
+  ),
+)
+const spaces = options.space?.split(',') ?? ['root', 'rootless']
 const samples: Sample[] = []
-const agreed = new Map<string, string>()
-const mounts: Mounted[] = []
-let stacks = 0
 
-try {
-  const present = choosePeers()
-  note(`Linux ${release()}, Node ${process.version}, ${cpus().length} cores, ${scratch}`)
-  const material = makeMaterial(scratch, sizes)
-  await checkCorrectness(present, material)
-  for (const group of chosen) await measure(group, present, material)
-  const about = { kernel: release(), node: process.version, cores: cpus().length, quick: options.quick === true }
-  const rows = chosen.flatMap(group => group.rows)
-  process.stdout.write(`\n${table(samples, rows, about)}\n`)
-  if (options.html !== undefined) writeFileSync(options.html, chart(samples, rows, about))
-} finally {
-  for (const mounted of mounts.toReversed()) await mounted.unmount().catch((error: unknown) => note(String(error)))
-  rmSync(scratch, { recursive: true, force: true })
+if (options.from !== undefined) {
+  for (const file of options.from.split(','))
+    for (const line of readFileSync(file, 'utf8').split('\n'))
+      if (line.startsWith('{')) samples.push(JSON.parse(line) as Sample)
+  report()
+} else if (options.inside !== undefined) await inside(options.inside)
+else await outside()
+
+function fail(message: string): never {
+  process.stderr.write(`bench: ${message}\n`)
+  process.exit(2)
 }
 
 function note(text: string): void {
   process.stderr.write(`${text}\n`)
 }
 
-function choosePeers(): Peer[] {
-  const unknown = wanted.filter(name => !peers.some(peer => peer.name === name))
-  if (unknown.length > 0)
-    throw new Error(`no peer ${unknown.join(', ')}; there are ${peers.map(p => p.name).join(', ')}`)
+async function outside(): Promise<void> {
+  const scratch = mkdtempSync(join(options.dir ?? tmpdir(), 'lamina-bench-'))
+  chmodSync(scratch, 0o755)
+  try {
+    // See runner.ts; other filesystems than ext4 do not need it.
+    execFileSync('chattr', ['+T', scratch], { stdio: 'ignore' })
+  } catch {
+    note(`${scratch}: cannot be given EXT4_TOPDIR_FL; deletions of one measurement may slow the creates of the next`)
+  }
+  process.on('SIGINT', () => process.exit(130))
+  note(`Linux ${release()}, Node ${process.version}, ${cpus().length} cores, ${scratch}`)
+  try {
+    if (spaces.includes('root')) await measureAll('root', scratch, () => Promise.resolve(dropCaches()), record)
+    if (spaces.includes('rootless')) {
+      const args = process.argv.slice(2)
+      await runInside([...args, '--inside', scratch], dropCaches, record)
+    }
+    report()
+  } finally {
+    rmSync(scratch, { recursive: true, force: true })
+  }
+}
+
+async function inside(scratch: string): Promise<void> {
+  try {
+    await measureAll('rootless', scratch, askToDrop, sample => {
+      tell({ kind: 'sample', sample })
+    })
+  } catch (error) {
+    tell({ kind: 'failed', message: error instanceof Error ? (error.stack ?? error.message) : String(error) })
+  } finally {
+    process.disconnect()
+  }
+}
+
+async function measureAll(
+  space: Sample['space'],
+  scratch: string,
+  drop: () => Promise<boolean>,
+  take: (sample: Sample) => void,
+): Promise<void> {
+  process.env['LAMINA_RUN'] = join(scratch, `run-${space}`)
+  const present = choosePeers(space)
+  if (present.length === 0) return
+  const runner = new Runner({
+    scratch,
+    space,
+    material: new Material(scratch, quick ? quickSizes : fullSizes),
+    peers: present,
+    repeat: Number(options.repeat ?? (quick ? 1 : 5)),
+    seed: Number(options.seed ?? 1),
+    wants: row => wantedRows.has(row),
+    record: take,
+    note,
+    dropCaches: drop,
+  })
+  try {
+    for (const lowers of new Set(chosen.map(group => group.lowers)))
+      if (lowers !== 'none') await runner.checkCorrectness(lowers)
+    for (const group of chosen) await runner.measure(group)
+  } finally {
+    await runner.close()
+  }
+}
+
+function choosePeers(space: Sample['space']): Peer[] {
+  const wanted = options.peers?.split(',') ?? usualPeers
+  const strangers = wanted.filter(name => !peers.some(peer => peer.name === name))
+  if (strangers.length > 0) fail(`no peer ${strangers.join(', ')}; there are ${peers.map(p => p.name).join(', ')}`)
   return peers.filter(peer => {
     if (!wanted.includes(peer.name)) return false
     const reason = peer.missing()
-    if (reason !== undefined) note(`without ${peer.name}: ${reason}`)
+    if (reason !== undefined) note(`${space}, without ${peer.name}: ${reason}`)
     return reason === undefined
   })
 }
 
-function newStack(lowers: readonly string[]): Stack {
-  const base = join(scratch, `stack${stacks++}`)
-  const [upper, work, point, empty] = ['upper', 'work', 'point', 'empty'].map(name => join(base, name))
-  if (upper === undefined || work === undefined || point === undefined || empty === undefined) throw new Error(base)
-  for (const path of [upper, work, point, empty]) mkdirSync(path, { recursive: true })
-  return { lowers: lowers.length > 0 ? lowers : [empty], upper, work, point }
-}
-
-function lowersOf(group: Pick<Group, 'lowers'>, material: Material): readonly string[] {
-  switch (group.lowers) {
-    case 'root':
-      return material.root
-    case 'flat':
-      return [material.flat]
-    case 'big':
-      return [material.big]
-    case 'none':
-      return []
-  }
-}
-
-/** Before anything is measured: every peer shows the same tree. */
-async function checkCorrectness(present: readonly Peer[], material: Material): Promise<void> {
-  let first: { peer: string; check: string } | undefined
-  for (const peer of present) {
-    const stack = newStack(material.root)
-    const mounted = await peer.mount(stack)
-    try {
-      const { check } = await runClient('digest', { path: stack.point })
-      first ??= { peer: peer.name, check }
-      if (check !== first.check) throw new Error(`${peer.name} shows ${check}, ${first.peer} ${first.check}`)
-    } finally {
-      await mounted.unmount()
-    }
-  }
-  note(`all show ${first?.check}`)
-}
-
-async function measure(group: Group, present: readonly Peer[], material: Material): Promise<void> {
-  const able = present.filter(peer => !(group.without ?? []).includes(peer.name))
-  for (let repetition = 0; repetition < repeat; repetition++) {
-    // Another order each time, the same for the same seed.
-    const order = able.toSorted((a, b) => rank(a.name, repetition) - rank(b.name, repetition))
-    for (const peer of order) {
-      const own: Mounted[] = []
-      try {
-        const values = await measureOnce(group, peer, material, own)
-        for (const row of group.rows) {
-          const value = values[row.id]
-          if (value !== undefined)
-            record({ group: group.name, row: row.id, peer: peer.name, repetition, value, unit: row.unit })
-        }
-      } finally {
-        for (const mounted of own.toReversed()) {
-          await mounted.unmount()
-          mounts.splice(mounts.indexOf(mounted), 1)
-        }
-      }
-    }
-  }
-}
-
-async function measureOnce(
-  group: Group,
-  peer: Peer,
-  material: Material,
-  own: Mounted[],
-): Promise<Readonly<Record<string, number>>> {
-  const mount = async (stack: Stack): Promise<Mounted> => {
-    const mounted = await peer.mount(stack)
-    own.push(mounted)
-    mounts.push(mounted)
-    return mounted
-  }
-  const lowers = lowersOf(group, material)
-  const all: Stack[] = [newStack(lowers)]
-  const stack = all[0] as Stack
-  const start = process.hrtime.bigint()
-  await mount(stack)
-  const mountSeconds = Number(process.hrtime.bigint() - start) / 1e9
-  const bench: Bench = {
-    material,
-    peer,
-    point: stack.point,
-    get mounted() {
-      return own[0] as Mounted
-    },
-    mountSeconds,
-    async another() {
-      const more = newStack(lowers)
-      all.push(more)
-      return { ...(await mount(more)), point: more.point }
-    },
-    async cold() {
-      if (peer.name !== 'plain') {
-        for (const mounted of own.splice(0)) {
-          await mounted.unmount()
-          mounts.splice(mounts.indexOf(mounted), 1)
-        }
-        for (const each of all) await mount(each)
-      }
-      writeFileSync('/proc/sys/vm/drop_caches', '3')
-    },
-    agree(row, check) {
-      const known = agreed.get(`${group.name} ${row}`)
-      if (known === undefined) agreed.set(`${group.name} ${row}`, check)
-      else if (known !== check) throw new Error(`${row}: ${peer.name} found ${check}, others ${known}`)
-    },
-  }
-  const values = await group.run(bench)
-  const requests = own[0]?.requests()
-  if (options.requests === true && requests !== undefined)
-    note(`${group.name} ${peer.name} ${JSON.stringify(requests)}`)
-  return values
-}
-
-function rank(name: string, repetition: number): number {
-  let h = Number(options.seed ?? 1) + repetition * 7919
-  for (const c of name) h = (Math.imul(h, 31) + c.charCodeAt(0)) >>> 0
-  return Math.imul(h ^ (h >>> 13), 0x5bd1e995) >>> 0
+function dropCaches(): boolean {
+  if (process.geteuid?.() !== 0) return false
+  writeFileSync('/proc/sys/vm/drop_caches', '3')
+  return true
 }
 
 function record(sample: Sample): void {
@@ -204,4 +166,12 @@ function record(sample: Sample): void {
   const line = `${JSON.stringify(sample)}\n`
   process.stdout.write(line)
   if (options.json !== undefined) appendFileSync(resolve(options.json), line)
+}
+
+function report(): void {
+  const about = { kernel: release(), node: process.version, cores: cpus().length, quick }
+  const rows = groups.flatMap(group => group.rows)
+  process.stdout.write(`\n${tables(samples, rows, about)}\n`)
+  if (options.requests === true) process.stdout.write(`\n${requestTable(samples, rows)}\n`)
+  if (options.html !== undefined) writeFileSync(resolve(options.html), chart(samples, rows, about))
 }

@@ -4,15 +4,20 @@
  */
 import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, readFileSync, statSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import type { IndexLower } from '../lib/image/lowers.js'
 import { launchServer } from '../lib/mount/launch.js'
-import type { MountSpec } from '../lib/mount/spec.js'
+import { inInitialUserNamespace } from '../lib/mount/privilege.js'
+import type { LowerSpec, MountSpec } from '../lib/mount/spec.js'
 import { unmountPath } from '../lib/mount/unmount.js'
 import { readCounters } from '../lib/mount/counters.js'
 
 export interface Stack {
   readonly lowers: readonly string[]
+  /** The same lowers as an image, made when first asked for. */
+  image(): Promise<{ readonly lowers: readonly IndexLower[]; readonly reference: string; readonly store: string }>
   readonly upper: string
   readonly work: string
   readonly point: string
@@ -31,6 +36,8 @@ export interface Peer {
   /** Why it cannot be measured here. */
   missing(): string | undefined
   mount(stack: Stack): Promise<Mounted>
+  /** What a user types to mount `stack`: returns when the mount answers. */
+  command?(stack: Stack): Promise<readonly string[]>
 }
 
 const run = (command: string, ...args: string[]): string => execFileSync(command, args, { encoding: 'utf8' })
@@ -38,7 +45,7 @@ const has = (command: string): boolean =>
   (process.env['PATH'] ?? '').split(':').some(d => existsSync(`${d}/${command}`))
 const asRoot = (): string | undefined => (process.geteuid?.() === 0 ? undefined : 'needs root')
 
-async function unmountKernel(point: string): Promise<void> {
+export async function unmountKernel(point: string): Promise<void> {
   for (let attempt = 0; ; attempt++) {
     try {
       run('umount', point)
@@ -62,29 +69,46 @@ const plain: Peer = {
   },
 }
 
-function kernel(name: string, options: string): Peer {
+/** `options` are overlayfs's; what they leave open is as the kernel has it by default. */
+function kernel(name: string, options = ''): Peer {
+  const data = ({ lowers, upper, work }: Stack): string =>
+    `lowerdir=${lowers.join(':')},upperdir=${upper},workdir=${work}${options}${inInitialUserNamespace() ? '' : ',userxattr'}`
+  const command = (stack: Stack): [string, ...string[]] => [
+    'mount',
+    '-t',
+    'overlay',
+    'overlay',
+    '-o',
+    data(stack),
+    stack.point,
+  ]
   return {
     name,
-    missing: asRoot,
-    async mount({ lowers, upper, work, point }) {
-      const data = `lowerdir=${lowers.join(':')},upperdir=${upper},workdir=${work}${options}`
-      run('mount', '-t', 'overlay', 'overlay', '-o', data, point)
-      return { pid: undefined, requests: () => undefined, unmount: () => unmountKernel(point) }
+    missing: () => asRoot() ?? (options === '' || inInitialUserNamespace() ? undefined : 'needs trusted xattrs'),
+    mount(stack) {
+      run(...command(stack))
+      return Promise.resolve({
+        pid: undefined,
+        requests: () => undefined,
+        unmount: () => unmountKernel(stack.point),
+      })
     },
+    command: stack => Promise.resolve(command(stack)),
   }
 }
 
 const fuseOverlayfs: Peer = {
   name: 'fuse-overlayfs',
   missing: () => asRoot() ?? (has('fuse-overlayfs') ? undefined : 'fuse-overlayfs is not installed'),
-  async mount({ lowers, upper, work, point }) {
-    const data = `lowerdir=${lowers.join(':')},upperdir=${upper},workdir=${work}`
+  async mount(stack) {
+    const { point } = stack
     const device = statSync(point).dev
-    const child = spawn('fuse-overlayfs', ['-f', '-o', data, point], { stdio: ['ignore', 'ignore', 'inherit'] })
+    // It says on standard error which of its own mount options it does not know.
+    const child = spawn('fuse-overlayfs', ['-f', ...fuseOverlayfsOptions(stack)], { stdio: 'ignore' })
     const exited = once(child, 'exit')
     for (let i = 0; statSync(point).dev === device; i++) {
-      if (i === 2000) throw new Error('fuse-overlayfs did not mount')
-      await sleep(5)
+      if (i === 10_000) throw new Error('fuse-overlayfs did not mount')
+      await sleep(1)
     }
     return {
       pid: child.pid,
@@ -95,6 +119,11 @@ const fuseOverlayfs: Peer = {
       },
     }
   },
+  command: stack => Promise.resolve(['fuse-overlayfs', ...fuseOverlayfsOptions(stack)]),
+}
+
+function fuseOverlayfsOptions({ lowers, upper, work, point }: Stack): string[] {
+  return ['-o', `lowerdir=${lowers.join(':')},upperdir=${upper},workdir=${work}`, point]
 }
 
 /** Why the transport of `spec` cannot be had. */
@@ -104,38 +133,68 @@ function missingTransport({ transport }: Partial<MountSpec>): string | undefined
   return probe.status === 0 ? undefined : 'fuse-native does not load (libfuse2)'
 }
 
-function lamina(name: string, spec: Partial<MountSpec>): Peer {
+type LowersOf = (stack: Stack) => Promise<{ readonly specs: readonly LowerSpec[]; readonly words: readonly string[] }>
+
+const LAMINA = fileURLToPath(new URL('../bin/lamina.js', import.meta.url))
+
+const ofDirectories: LowersOf = ({ lowers }) =>
+  Promise.resolve({
+    specs: lowers.map(path => ({ kind: 'directory', path })),
+    words: lowers.flatMap(path => ['--lower', path]),
+  })
+
+const ofImage: LowersOf = async stack => {
+  const { lowers } = await stack.image()
+  return { specs: lowers, words: [] }
+}
+
+function lamina(name: string, spec: Partial<MountSpec>, lowersOf: LowersOf = ofDirectories): Peer {
   return {
     name,
     missing: () => asRoot() ?? (existsSync('/dev/fuse') ? undefined : 'no /dev/fuse') ?? missingTransport(spec),
-    async mount({ lowers, upper, work, point }) {
+    async mount(stack) {
+      const { upper, work, point } = stack
       const runRoot = `${process.env['LAMINA_RUN']}`
-      const directories = lowers.map(path => ({ kind: 'directory', path }) as const)
-      const record = await launchServer({
-        spec: { ...spec, lowers: directories, upper, work },
-        mountpoint: point,
-        runRoot,
-      })
+      const { specs } = await lowersOf(stack)
+      const record = await launchServer({ spec: { ...spec, lowers: specs, upper, work }, mountpoint: point, runRoot })
       return {
         pid: record.pid,
         requests: () => readCounters(record.stats),
         unmount: () => unmountPath(runRoot, point),
       }
     },
+    async command(stack) {
+      const { words } = await lowersOf(stack)
+      const { upper, work, point } = stack
+      const node = [process.execPath, LAMINA, 'mount']
+      if (words.length > 0) return [...node, ...words, '--upper', upper, '--work', work, point]
+      const { reference, store } = await stack.image()
+      return ['env', `LAMINA_ROOT=${store}`, ...node, reference, point]
+    },
   }
 }
 
 export const peers: readonly Peer[] = [
   plain,
-  kernel('kernel', ',redirect_dir=on,metacopy=on,index=on'),
+  kernel('kernel'),
+  kernel('kernel-metacopy', ',redirect_dir=on,metacopy=on,index=on'),
   fuseOverlayfs,
   lamina('lamina', {}),
+  lamina('lamina-indexed', {}, ofImage),
   lamina('lamina-cached', { passthrough: false }),
   lamina('lamina-fuse-native', { transport: 'fuse-native' }),
 ]
 
 /** What runs unless `--peers` says otherwise. */
-export const usualPeers = ['plain', 'kernel', 'fuse-overlayfs', 'lamina']
+export const usualPeers = ['plain', 'kernel', 'fuse-overlayfs', 'lamina', 'lamina-indexed']
+
+/** Nanoseconds that a process has run on a processor, its threads together (those that have ended left out). */
+export function processorTime(pid: number): number {
+  let sum = 0
+  for (const task of readdirSync(`/proc/${pid}/task`))
+    sum += Number(readFileSync(`/proc/${pid}/task/${task}/schedstat`, 'latin1').split(' ')[0])
+  return sum
+}
 
 /** Memory of a process in MB: resident, and its proportional share. */
 export function memoryOf(pid: number): { rss: number; pss: number; anonymous: number } {

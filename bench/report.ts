@@ -1,14 +1,7 @@
-/** Owns what is made of samples: a table of medians, spreads and ratios, and a chart as one HTML file with SVG in it. */
-import type { Row } from './groups.js'
-
-export interface Sample {
-  readonly group: string
-  readonly row: string
-  readonly peer: string
-  readonly repetition: number
-  readonly value: number
-  readonly unit: Row['unit']
-}
+/** Owns what is made of samples: tables of medians, spreads, ratios and verdicts; requests per operation. */
+import { judge, type Verdict } from './bars.js'
+import { isRate, type Row } from './row.js'
+import { cellOf, peersOf, type Sample } from './sample.js'
 
 export interface About {
   readonly kernel: string
@@ -17,106 +10,103 @@ export interface About {
   readonly quick: boolean
 }
 
-interface Cell {
-  readonly median: number
-  /** Half the distance from the lowest to the highest, as a part of the median. */
-  readonly spread: number
-}
-
-/** Peers in the order they were measured first, `plain` and `kernel` leading. */
-function peersOf(samples: readonly Sample[]): string[] {
-  const order = ['plain', 'kernel', 'fuse-overlayfs']
-  const found = [...new Set(samples.map(s => s.peer))]
-  return [...order.filter(p => found.includes(p)), ...found.filter(p => !order.includes(p)).sort()]
-}
-
-function cell(samples: readonly Sample[], row: string, peer: string): Cell | undefined {
-  const values = samples
-    .filter(s => s.row === row && s.peer === peer)
-    .map(s => s.value)
-    .sort((a, b) => a - b)
-  const median = values[Math.floor(values.length / 2)]
-  const [low = 0, high = 0] = [values[0], values.at(-1)]
-  return median === undefined ? undefined : { median, spread: median === 0 ? 0 : (high - low) / 2 / Math.abs(median) }
-}
-
 /** A number with three digits that count. */
-function number(value: number): string {
+export function number(value: number): string {
   const size = Math.abs(value)
   if (size >= 100) return Math.round(value).toLocaleString('en')
   return value.toPrecision(size >= 10 ? 3 : 2).replace(/e.*/, m => `×10^${Number(m.slice(1))}`)
 }
 
-function isRate(row: Row): boolean {
-  return row.unit === 'MB/s' || row.unit === 'IOPS'
-}
+const ratio = (value: number): string => `${value.toFixed(value < 0.095 ? 3 : 2)}×`
 
 /**
- * Markdown. Each cell: median and ± spread; then Lamina's ratio to kernel overlayfs and to fuse-overlayfs, of times and
- * sizes (below 1 is better) or of rates (above 1 is better).
+ * Markdown, a table per space. Each cell: median and ± spread; then Lamina's ratio to kernel overlayfs and to
+ * fuse-overlayfs, of times and sizes (below 1 is better) or of rates (above 1 is better); then the bars.
  */
-export function table(samples: readonly Sample[], rows: readonly Row[], about: About): string {
+export function tables(samples: readonly Sample[], rows: readonly Row[], about: About): string {
+  const head = `Linux ${about.kernel}, Node ${about.node}, ${about.cores} cores${about.quick ? ', quick' : ''}; median ± half the range`
+  const parts = [head]
+  for (const [space, title] of [
+    ['root', 'As root'],
+    ['rootless', 'In a user namespace'],
+  ] as const) {
+    const here = samples.filter(sample => sample.space === space)
+    if (here.length > 0) parts.push(`### ${title}`, table(here, rows, space), summary(here, rows, space))
+  }
+  return parts.join('\n\n')
+}
+
+function table(samples: readonly Sample[], rows: readonly Row[], space: Sample['space']): string {
   const peers = peersOf(samples)
   const ours = peers.filter(p => p.startsWith('lamina'))
-  const ratios = ours.flatMap(p =>
-    ['kernel', 'fuse-overlayfs'].filter(q => peers.includes(q)).map(q => [p, q] as const),
-  )
-  const head = ['work', 'unit', ...peers, ...ratios.map(([p, q]) => `${p} / ${q}`)]
+  const others = ['kernel', 'fuse-overlayfs'].filter(q => peers.includes(q))
+  const pairs = ours.flatMap(p => others.map(q => [p, q] as const))
+  const head = ['work', 'unit', ...peers, ...pairs.map(([p, q]) => `${p} / ${q}`), 'bars']
   const lines = rows
     .filter(row => samples.some(s => s.row === row.id))
     .map(row => {
       const cells = peers.map(p => {
-        const c = cell(samples, row.id, p)
-        return c === undefined ? '–' : `${number(c.median)} ±${Math.round(c.spread * 100)}%`
+        const c = cellOf(samples, row.id, p)
+        if (c === undefined) return '–'
+        return c.count > 1 ? `${number(c.median)} ±${Math.round(c.spread * 100)}%` : number(c.median)
       })
-      const quotients = ratios.map(([p, q]) => {
-        const [a, b] = [cell(samples, row.id, p), cell(samples, row.id, q)]
-        return a === undefined || b === undefined || b.median === 0 ? '–' : `${(a.median / b.median).toFixed(2)}×`
+      const quotients = pairs.map(([p, q]) => {
+        const [a, b] = [cellOf(samples, row.id, p), cellOf(samples, row.id, q)]
+        return a === undefined || b === undefined || b.median === 0 ? '–' : ratio(a.median / b.median)
       })
-      return [row.title, isRate(row) ? `${row.unit} ↑` : row.unit, ...cells, ...quotients]
+      const verdicts = judge(samples, row, space).map(short).join(', ')
+      return [row.title, isRate(row) ? `${row.unit} ↑` : row.unit, ...cells, ...quotients, verdicts]
     })
-  const text = [head, head.map(() => '---'), ...lines].map(cells => `| ${cells.join(' | ')} |`).join('\n')
-  return `Linux ${about.kernel}, Node ${about.node}, ${about.cores} cores${about.quick ? ', quick' : ''}; median ± half the range\n\n${text}`
+  return [head, head.map(() => '---'), ...lines].map(cells => `| ${cells.join(' | ')} |`).join('\n')
 }
 
-const WIDTH = 900
-const LABEL = 300
-const BAR = 14
-const colours = ['#888888', '#4477aa', '#cc6677', '#228833', '#aa7733', '#7755aa']
+const limit = ({ row, bar, against }: Verdict): string =>
+  `${isRate(row) ? '≥' : '≤'} ${Number(bar.toPrecision(3))}${against === 'itself' ? ` ${row.unit}` : ''}`
 
-/** A bar per peer and row, each row scaled to its longest; shorter is better except for rates, which say so. */
-export function chart(samples: readonly Sample[], rows: readonly Row[], about: About): string {
-  const peers = peersOf(samples)
-  const parts: string[] = []
-  let y = 10
-  for (const row of rows) {
-    const cells = peers.flatMap((peer, i) => {
-      const c = cell(samples, row.id, peer)
-      return c === undefined ? [] : [{ peer, i, ...c }]
-    })
-    if (cells.length === 0) continue
-    const most = Math.max(...cells.map(c => c.median), Number.MIN_VALUE)
-    parts.push(text(0, y + BAR, `${row.title} (${row.unit}${isRate(row) ? ', more is better' : ''})`))
-    for (const c of cells) {
-      const width = Math.max(1, (Math.max(c.median, 0) / most) * (WIDTH - LABEL - 160))
-      parts.push(
-        `<rect x="${LABEL}" y="${y}" width="${width.toFixed(1)}" height="${BAR - 3}" fill="${colours[c.i % colours.length]}"/>`,
-        text(LABEL + width + 6, y + BAR - 4, `${c.peer} ${number(c.median)}`),
-      )
-      y += BAR
-    }
-    y += 12
-  }
-  const title = `Linux ${about.kernel}, Node ${about.node}, ${about.cores} cores`
-  return `<!doctype html><meta charset="utf-8"><title>Lamina bench</title>
-<h1>Lamina and its peers</h1><p>${title}. Medians of one interleaved run.</p>
-<svg xmlns="http://www.w3.org/2000/svg" width="${WIDTH}" height="${y}" font-family="sans-serif" font-size="11">
-${parts.join('\n')}
-</svg>
-`
+function short(verdict: Verdict): string {
+  const who = { kernel: 'k', 'fuse-overlayfs': 'f', itself: '' }[verdict.against]
+  return `${who} ${limit(verdict)} ${verdict.holds ? 'holds' : '**missed**'}`.trim()
 }
 
-function text(x: number, y: number, content: string): string {
-  const safe = content.replaceAll('&', '&amp;').replaceAll('<', '&lt;')
-  return `<text x="${x.toFixed(0)}" y="${y}">${safe}</text>`
+/** How many bars hold, and each that is missed. */
+function summary(samples: readonly Sample[], rows: readonly Row[], space: Sample['space']): string {
+  const all = rows.flatMap(row => judge(samples, row, space))
+  const missed = all.filter(verdict => !verdict.holds)
+  const lines = missed.map(v => {
+    const seen = v.against === 'itself' ? `${number(v.seen)} ${v.row.unit}` : ratio(v.seen)
+    return `- ${v.row.title}: ${seen} of ${v.against}, bar ${limit(v)} (${v.by})`
+  })
+  return [
+    `Bars: ${all.length - missed.length} hold, ${missed.length} are missed${missed.length > 0 ? ':' : '.'}`,
+    ...lines,
+  ].join('\n')
+}
+
+/** What each operation asked of the server, medians over the repetitions; Lamina's peers, which count. */
+export function requestTable(samples: readonly Sample[], rows: readonly Row[]): string {
+  const lines: string[] = []
+  for (const row of rows)
+    for (const space of ['root', 'rootless'] as const)
+      for (const peer of peersOf(samples)) {
+        const own = samples.filter(s => s.row === row.id && s.peer === peer && s.space === space)
+        const [first] = own
+        if (first?.serverMicros === undefined) continue
+        const names = [...new Set(own.flatMap(s => Object.keys(s.requests ?? {})))]
+        const counts = names
+          .map(name => [name, middle(own.map(s => s.requests?.[name] ?? 0))] as const)
+          .filter(([, count]) => count >= 0.0005)
+          .sort((a, b) => b[1] - a[1])
+        const total = counts.reduce((sum, [, count]) => sum + count, 0)
+        const time = `server ${number(middle(own.map(s => s.serverMicros ?? 0)))} µs`
+        const asked = counts.map(([name, count]) => `${name} ${Number(count.toFixed(3))}`).join(', ')
+        lines.push(
+          `| ${row.title} | ${space === 'root' ? '' : 'rootless '}${peer} | ${Number(total.toFixed(2))} | ${time} | ${asked} |`,
+        )
+      }
+  const head = '| work | peer | requests per operation | processor time per operation | which |'
+  return [head, '| --- | --- | --- | --- | --- |', ...lines].join('\n')
+}
+
+function middle(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[values.length >> 1] ?? 0
 }

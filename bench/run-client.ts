@@ -7,7 +7,9 @@ import type { Options, Outcome, WorkName } from './client.js'
 
 export interface Client {
   /** Lets it work; its answer. Throws when it fails. */
-  go(): Promise<Outcome>
+  readonly go: () => Promise<Outcome>
+  /** Ends it without having worked. */
+  readonly stop: () => void
 }
 
 /** A client that has started and waits. */
@@ -22,7 +24,8 @@ export async function startClient(work: WorkName, options: Options): Promise<Cli
   const first = await lines.next()
   if (first.done === true || first.value !== 'ready') throw new Error(`bench client ${work}: did not start`)
   return {
-    async go() {
+    stop: () => child.kill(),
+    go: async () => {
       child.stdin.write('go\n')
       const answer = await lines.next()
       child.stdin.end()

@@ -1,0 +1,105 @@
+/** Owns the rows about the server itself: how soon it answers, what memory it takes, what ten of them share. */
+import { mkdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { memoryOf } from './peers.js'
+import type { Group } from './row.js'
+import { runClient } from './run-client.js'
+
+const TEN = 10
+const MOUNTS = 5
+
+const cachedMB = (): number => Number(/^Cached:\s+(\d+)/m.exec(readFileSync('/proc/meminfo', 'utf8'))?.[1] ?? 0) / 1024
+
+export const tenMounts: Group = {
+  name: 'ten-mounts',
+  lowers: 'big',
+  without: ['plain'],
+  rows: [
+    { id: 'ten-cache', title: 'ten mounts read one large file: page cache', unit: 'MB' },
+    { id: 'ten-time', title: 'ten mounts read one large file', unit: 's' },
+  ],
+  async run(b) {
+    const points = [b.point]
+    for (let i = 1; i < TEN; i++) points.push((await b.another()).point)
+    if (!(await b.cold('all'))) return {}
+    const before = cachedMB()
+    const seconds = await b.during('ten-time', TEN, async () => {
+      let total = 0
+      for (const point of points) {
+        const outcome = await runClient('readSequential', { path: join(point, 'big') })
+        b.agree('ten-time', outcome.check)
+        total += outcome.seconds
+      }
+      return total
+    })
+    return { 'ten-cache': cachedMB() - before, 'ten-time': seconds }
+  },
+}
+
+const ofServer: Group = {
+  name: 'memory',
+  lowers: 'root',
+  without: ['plain'],
+  rows: [
+    { id: 'mount', title: 'mount, until it answers', unit: 'ms' },
+    { id: 'mount-command', title: 'the whole mount command', unit: 'ms' },
+    { id: 'rss-idle', title: 'server: resident memory, idle', unit: 'MB' },
+    { id: 'pss-idle', title: 'server: proportional memory, idle', unit: 'MB' },
+    { id: 'private-idle', title: 'server: private memory, idle', unit: 'MB' },
+    { id: 'rss-walk', title: 'server: resident memory after a walk', unit: 'MB' },
+    { id: 'private-walk', title: 'server: private memory after a walk', unit: 'MB' },
+    { id: 'rss-create', title: 'server: resident memory after creates', unit: 'MB' },
+    { id: 'private-create', title: 'server: private memory after creates', unit: 'MB' },
+  ],
+  async run(b) {
+    const values: Record<string, number> = { mount: b.mountSeconds * 1000 }
+    if (b.wants('mount-command')) {
+      const times: number[] = []
+      for (let i = 0; i < MOUNTS; i++) {
+        const seconds = await b.command()
+        if (seconds !== undefined) times.push(seconds)
+      }
+      const median = times.sort((x, y) => x - y)[times.length >> 1]
+      if (median !== undefined) values['mount-command'] = median * 1000
+    }
+    const { pid } = b.mounted
+    if (pid === undefined) return values
+    const idle = memoryOf(pid)
+    await runClient('walk', { path: b.point })
+    const walked = memoryOf(pid)
+    const path = join(b.point, 'made')
+    mkdirSync(path)
+    await runClient('create', { path, count: b.material.sizes.files, size: 100 })
+    const created = memoryOf(pid)
+    return {
+      ...values,
+      'rss-idle': idle.rss,
+      'pss-idle': idle.pss,
+      'private-idle': idle.anonymous,
+      'rss-walk': walked.rss,
+      'private-walk': walked.anonymous,
+      'rss-create': created.rss,
+      'private-create': created.anonymous,
+    }
+  },
+}
+
+const ofManyFiles: Group = {
+  name: 'memory-many',
+  lowers: 'huge',
+  without: ['plain', 'kernel', 'kernel-metacopy'],
+  long: true,
+  rows: [
+    { id: 'rss-many', title: 'server: resident memory after a walk of 150,000 files', unit: 'MB' },
+    { id: 'private-many', title: 'server: private memory after a walk of 150,000 files', unit: 'MB' },
+  ],
+  async run(b) {
+    const { pid } = b.mounted
+    if (pid === undefined) return {}
+    await b.measured('private-many', 'walk')
+    const { rss, anonymous } = memoryOf(pid)
+    return { 'rss-many': rss, 'private-many': anonymous }
+  },
+}
+
+export const memory: readonly Group[] = [ofServer, ofManyFiles]
