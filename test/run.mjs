@@ -1,12 +1,18 @@
 // Runs the built tests (dist/test/**/*.test.js) and says how they went; the last line is `N passed, N failed`.
 //
-//   node test/run.mjs [--long] [--jobs N] [PART OF A PATH...]
+//   node test/run.mjs [--long] [--jobs N] [--once] [PART OF A PATH...]
 //
 // Every test file is a process of its own that prints TAP. Files run two at a time, those named *.serial.test.ts alone
 // afterwards; with --long also *.long.ts. Each file gets its own scratch directory as TMPDIR, and LAMINA_ROOT and
 // LAMINA_RUN inside it, so nothing meets the machine's store or another run. A file that does not end in time is ended.
-// What a file leaves behind (process, mount; in CI also cgroup and network interface) is a failure of that file.
+// What a file leaves behind (process, mount, cgroup, network interface) is a failure of that file.
 // Counted are assertions; a file that crashes, times out, asserts nothing or leaves something behind counts as one more failed.
+//
+// The few files that failed beside others run once more, alone, when all are done, and that second result is the one that
+// is counted; both are printed, and the summary names every file whose two results differ. A failure that comes back is
+// the code's. One that does not come back needed company (a starved machine, a port or a limit that another took): worth
+// a look, but no reason to call the code wrong. What was left behind is a fact and what hung is a hang: neither is
+// forgiven, nor are many failures at once, which no company explains. `--once` does without.
 import { spawn } from 'node:child_process'
 import { chmodSync, mkdirSync, mkdtempSync, readdirSync } from 'node:fs'
 import { availableParallelism, constants, tmpdir } from 'node:os'
@@ -16,7 +22,7 @@ import { Parser } from 'tap-parser'
 import { machineState, removeLeftovers, removeScratch } from './leftovers.mjs'
 
 const { values: options, positionals: filters } = parseArgs({
-  options: { long: { type: 'boolean' }, jobs: { type: 'string' } },
+  options: { long: { type: 'boolean' }, jobs: { type: 'string' }, once: { type: 'boolean' } },
   allowPositionals: true,
 })
 
@@ -25,7 +31,10 @@ const scratch = mkdtempSync(join(tmpdir(), 'lamina-test-'))
 // Tests act as other users too: they must be able to pass, and to write where /tmp would let them.
 chmodSync(scratch, 0o755)
 const fixtures = resolve('.tap/fixtures')
-const limitSeconds = file => (file.endsWith('.long.js') ? 3600 : 180)
+// Far more than a file takes on a machine with nothing else to do: the limit is there for what hangs.
+const limitSeconds = file => (file.endsWith('.long.js') ? 3600 : 900)
+/** More failed files than this are no accident, and are not run again. */
+const FORGIVABLE = 3
 
 const files = readdirSync('dist/test', { recursive: true, withFileTypes: true })
   .filter(e => e.isFile() && (e.name.endsWith('.test.js') || (options.long && e.name.endsWith('.long.js'))))
@@ -49,6 +58,17 @@ await inParallel(
   Number(options.jobs ?? Math.min(2, availableParallelism())),
 )
 await inParallel(files.filter(alone), 1)
+const again = outcomes.filter(o => o.fail > 0)
+const second = !options.once && again.length <= FORGIVABLE && again.every(o => !o.final) ? again : []
+if (second.length > 0 && outcomes.length > 1 && !stopping) {
+  console.log('\nfailed beside others; once more, alone:')
+  const first = outcomes.splice(0).filter(o => !second.includes(o))
+  await inParallel(
+    second.map(o => o.file),
+    1,
+  )
+  outcomes.push(...first)
+}
 report()
 
 async function inParallel(queue, jobs) {
@@ -112,12 +132,14 @@ async function runFile(file, number) {
   else if (code !== 0 && counts.fail === 0) failures.push(`exit code ${code}`)
   else if (counts.pass + counts.fail + skips.length === 0) failures.push('asserts nothing')
   else if (results?.ok !== true && counts.fail === 0) failures.push('incomplete or wrong TAP')
-  for (const left of await removeLeftovers(id, own)) failures.push(`left behind: ${left}`)
+  const left = await removeLeftovers(id, own, child.pid)
+  failures.push(...left.map(what => `left behind: ${what}`))
   removeScratch(own)
   if (failures.length > 0 && stderr.trim() !== '')
     failures.push(`stderr: ${stderr.trim().split('\n').slice(-40).join('\n')}`)
   const broken = failures.length > 0 && counts.fail === 0 ? 1 : 0
-  return { file, ...counts, fail: counts.fail + broken, failures, skips, seconds: (performance.now() - started) / 1000 }
+  const seconds = (performance.now() - started) / 1000
+  return { file, ...counts, fail: counts.fail + broken, final: late || left.length > 0, failures, skips, seconds }
 }
 
 /** Counts the assertions of a TAP stream, at whatever depth; the line that closes a subtest is not one. */
@@ -153,21 +175,20 @@ function report() {
   const sum = key => outcomes.reduce((total, o) => total + o[key], 0)
   const failedFiles = outcomes.filter(o => o.fail > 0)
   let failed = sum('fail')
-  const left = [
-    ...after.mounts.filter(m => !before.mounts.includes(m) && (m.startsWith(fixtures) || m.startsWith(scratch))),
-    // Other work on the same machine makes cgroups and interfaces too; only where the machine is ours is it a failure.
-    ...[...after.cgroups, ...after.interfaces].filter(
-      x => !before.cgroups.includes(x) && !before.interfaces.includes(x),
-    ),
-  ]
-  if (left.length > 0) {
-    const shown = [...left.slice(0, 5), ...(left.length > 5 ? [`${left.length - 5} more`] : [])].join(', ')
-    console.log(`\n${process.env.CI ? 'FAILED' : 'note'}: after the run there is still ${shown}`)
-  }
-  if (process.env.CI) failed += left.length
+  const left = after.mounts.filter(
+    m => !before.mounts.includes(m) && (m.startsWith(`${fixtures}/`) || m.startsWith(`${scratch}/`)),
+  )
+  if (left.length > 0) console.log(`\nFAILED: after the run there is still ${left.join(', ')}`)
+  failed += left.length
+  // Whose they are is not known: other work on the same machine makes cgroups and interfaces too.
+  const objects = after.objects.filter(o => !before.objects.includes(o))
+  if (objects.length > 0) console.log(`\nnote: of others, or unknown: ${objects.slice(0, 5).join(', ')}`)
   removeScratch(scratch)
   const skips = outcomes.flatMap(o => o.skips.map(s => `${sourceOf(o.file)} > ${s}`))
   if (skips.length > 0) console.log(`\n${skips.length} skipped:\n${skips.map(s => `  ${s}`).join('\n')}`)
+  const forgiven = second.filter(o => !failedFiles.some(f => f.file === o.file)).map(o => sourceOf(o.file))
+  if (forgiven.length > 0 && !stopping)
+    console.log(`\nfailed beside others, passed alone (look into it):\n${forgiven.map(f => `  ${f}`).join('\n')}`)
   if (failedFiles.length > 0) console.log(`\nfailed:\n${failedFiles.map(o => `  ${sourceOf(o.file)}`).join('\n')}`)
   if (files.length === 0) console.log('no test file matches')
   if (stopping) console.log('stopped before the end')
@@ -195,8 +216,17 @@ function ended(child) {
     let status
     child.on('exit', (code, signal) => {
       status = [code, signal]
-      // A process that outlives the test may hold its stdout open for ever: do not wait for it long.
-      setTimeout(() => (child.stdout.destroy(), child.stderr.destroy()), 2000).unref()
+      // A process that outlives the test may hold its stdout open for ever: wait only as long as something comes. What
+      // came while this process was held up is read between timer and immediate.
+      let came = false
+      for (const stream of [child.stdout, child.stderr]) stream.on('data', () => (came = true))
+      const quiet = setInterval(() => {
+        setImmediate(() => {
+          if (!came) for (const stream of [child.stdout, child.stderr]) stream.destroy()
+          came = false
+        })
+      }, 2000)
+      child.on('close', () => clearInterval(quiet))
     })
     child.on('close', (code, signal) => done(status ?? [code, signal]))
   })

@@ -34,6 +34,7 @@ import {
 import { prepareMounts, secretTmpfs, type PreparedMount } from '../runtime/prepare.js'
 import { compile } from '../runtime/seccomp/compile.js'
 import { defaultProfile } from '../runtime/seccomp/profile.js'
+import { drained } from '../runtime/drain.js'
 import { openPipes } from '../runtime/streams.js'
 import { AT, MOUNT_ATTR, O, OPEN_TREE, RESOLVE } from '../sys/constants.js'
 import { close, openat, openat2 } from '../sys/file.js'
@@ -140,7 +141,7 @@ export class RuntimeExecutor implements Executor {
       const exit = await exitOf(pidfd)
       const oom = cgroup.oomKills() > 0 && exit.signal === 9
       cgroup.kill()
-      await Promise.race([stdio.ended, new Promise<void>(resolve => setTimeout(resolve, DRAIN).unref())])
+      await drained(stdio, DRAIN)
       return { exitCode: exit.code, ...(oom ? { detail: 'killed: out of memory' } : {}) }
     } finally {
       signal.removeEventListener('abort', stop)

@@ -94,7 +94,7 @@ export function isAlive(record: Pick<MountRecord, 'pid' | 'startTime'>): boolean
   return startTimeOf(record.pid) === record.startTime
 }
 
-const ANSWER_MS = 2000
+const ANSWER_MS = 5000
 
 /** What state a mount is in. Asks the mount by statfs, which a dead one answers ENOTCONN, cached or not. */
 export async function stateOf(record: MountRecord): Promise<MountState> {

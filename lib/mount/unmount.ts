@@ -14,7 +14,7 @@ export interface UnmountOptions {
   readonly lazy?: boolean
 }
 
-const SERVER_END_MS = 10_000
+const SERVER_END_MS = 60_000
 
 /**
  * Unmounts what is mounted at the absolute `path`, or the mount with that id. A mount whose server is dead is removed

@@ -24,8 +24,8 @@ export interface AttachOptions {
 /** How an attachment ended: with the container (exit code), or by the detach keys. */
 export type AttachResult = { exitCode: number } | 'detached'
 
-/** Waits for the supervisor's socket, up to 10 s from its start. */
-export async function dial({ runDirectory, config }: Container, patience = 10_000): Promise<Socket> {
+/** Waits for the supervisor's socket, up to 30 s from its start. */
+export async function dial({ runDirectory, config }: Container, patience = 30_000): Promise<Socket> {
   const end = Date.now() + patience
   for (;;) {
     const socket = await new Promise<Socket | undefined>(resolve => {

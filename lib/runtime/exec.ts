@@ -10,6 +10,7 @@ import { exitOf, pidfdOpen, pidfdSignal, prctl, PR, type Exit } from '../sys/pro
 import { fstat, fstatfs, Stat, StatFs } from '../sys/stat.js'
 import { Cgroup } from './cgroup/cgroup.js'
 import { isAlive, startOf, type Container } from './containers.js'
+import { drained } from './drain.js'
 import { RuntimeError } from './error.js'
 import { enter } from './launch.js'
 import { identityIn } from './resolve.js'
@@ -87,13 +88,13 @@ export async function execIn(container: Container, options: ExecOptions): Promis
         ...(entry.v2 === undefined ? {} : { cgroupV2: entry.v2 }),
       },
     )
-    const { ended } = stdio
+    const own = stdio
     return {
       pid: launched.pid,
       stdio,
       exit: exitOf(launched.pidfd).then(async exit => {
         // What it has left behind in the background may hold the pipes: what comes late is not waited for.
-        await Promise.race([ended, new Promise<void>(resolve => setTimeout(resolve, 500).unref())])
+        await drained(own, 500)
         close(launched.pidfd)
         return exit
       }),

@@ -26,6 +26,8 @@ export interface Stdio {
   resize(rows: number, columns: number): void
   /** Resolved when all output has been read. */
   readonly ended: Promise<void>
+  /** Bytes of output read so far. */
+  received(): number
   close(): void
 }
 
@@ -59,6 +61,7 @@ export function openPipes(uid: number, gid: number, stdin: boolean): Stdio {
     endStdin: () => void writer.end(),
     resize: () => undefined,
     ended,
+    received: () => readers.reduce((sum, reader) => sum + reader.bytesRead, 0),
     close: () => [writer, ...readers].forEach(s => s.destroy()),
   }
 }
@@ -98,6 +101,7 @@ export function openTerminal(devpts: number, uid: number, size?: { rows: number;
     endStdin: () => void write(Buffer.from([4])),
     resize: (rows, columns) => void setWindowSize(master, rows, columns),
     ended,
+    received: () => stream.bytesRead,
     close: () => stream.destroy(),
   }
 }

@@ -59,7 +59,7 @@ async function main(): Promise<void> {
 /** Holds the program back until the attached client is there, so that it sees the first byte. Not for ever. */
 function waitForClient(socket: { attached: Promise<void> }): Promise<void> {
   if (process.env['LAMINA_ATTACH'] !== '1') return Promise.resolve()
-  return Promise.race([socket.attached, new Promise<void>(resolve => setTimeout(resolve, 5000).unref())])
+  return Promise.race([socket.attached, new Promise<void>(resolve => setTimeout(resolve, 30_000).unref())])
 }
 
 void main()

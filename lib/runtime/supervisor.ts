@@ -12,6 +12,7 @@ import { writeJson } from './atomic.js'
 import { Cgroup } from './cgroup/cgroup.js'
 import type { ContainerState } from './config.js'
 import { bootId, ownStart, startOf, type Container, type Containers } from './containers.js'
+import { drained } from './drain.js'
 import { RuntimeError } from './error.js'
 import { launch, type Launched } from './launch.js'
 import { LogWriter, type Stream } from './log.js'
@@ -236,7 +237,7 @@ export class Supervisor {
     const oomKilled = cgroup.oomKills() > 0 && exit.signal === 9
     // With a pid namespace of the host's or of another container, children may live on.
     cgroup.kill()
-    await Promise.race([stdio.ended, settled(2000)])
+    await drained(stdio, 2000)
     this.#running = undefined
     close(launched.pidfd)
     await running.release()

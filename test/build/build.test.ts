@@ -188,11 +188,15 @@ RUN true
 })
 
 t.test('stages: unused ones are skipped, independent ones run side by side, --from copies with owners', async t => {
-  const w = workshop(t, { f: 'f' })
+  const w = workshop(t, { f: 'f', runs: {} })
+  const runs = join(w.context, 'runs')
+  // Each waits until the other runs: one after the other, they would fail.
+  const meet = (own: string, other: string): string =>
+    `: > ${runs}/${own}; for i in $(seq 1000); do test -e ${runs}/${other} && break; sleep 0.1; done; test -e ${runs}/${other}`
   const { tree, events } = await w.build(`FROM scratch AS one
-RUN sleep 0.3; echo 1 > one
+RUN ${meet('one', 'two')} && echo 1 > one
 FROM scratch AS two
-RUN sleep 0.3; echo 2 > two
+RUN ${meet('two', 'one')} && echo 2 > two
 COPY --chown=3:4 f /owned
 FROM scratch AS never
 RUN false

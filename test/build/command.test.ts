@@ -282,7 +282,7 @@ t.test('killed with -9 in the middle: the cache is good and nothing is left', as
   child.stderr.on('data', (chunk: Buffer) => (err += chunk.toString()))
   const asked = new Promise(resolve => server.once('request', resolve))
   await asked
-  const gone = new Promise(resolve => child.once('exit', resolve))
+  const gone = new Promise(resolve => child.once('close', resolve))
   child.kill('SIGKILL')
   await gone
   server.closeAllConnections()

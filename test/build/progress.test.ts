@@ -75,7 +75,7 @@ t.test('tty: finished steps stay, running ones show their last lines, no line is
   progress.event(start(1))
   progress.event(output(1, Array.from({ length: 9 }, (_, i) => `line ${i} ${'x'.repeat(60)}`).join('\n') + '\n'))
   now = 2500
-  await new Promise(resolve => setTimeout(resolve, 250))
+  for (let i = 0; i < 3000 && !out.text.includes('line 8'); i++) await new Promise(resolve => setTimeout(resolve, 20))
   t.match(out.text, /▸ \[web 1\/3\] RUN step 1 +2\.5s\n {2}line 3 x+…\n/)
   t.notMatch(out.text, /line 2 /, 'only the last ones')
   progress.event(done(1, false, 2600))

@@ -1,5 +1,6 @@
 /** RUN for real: the union mounted, a process in namespaces of its own. */
-import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { RuntimeExecutor } from '../../lib/cli/build-executor.js'
@@ -27,7 +28,6 @@ async function real(t: Test, files: Parameters<Test['testdir']>[0] = {}): Promis
 
 t.test('commands run in the image, and only what they changed is the layer', { skip }, async t => {
   const w = await real(t)
-  const before = new Set(readdirSync('/sys/fs/cgroup'))
   const built = await w.build(
     `FROM tiny
 RUN echo hello > /greeting; mkdir -p /a/b; echo x > /a/b/c; rm /bin/uname; chmod 700 /home/app
@@ -52,11 +52,9 @@ RUN true
   t.notOk('proc' in tree || 'sys' in tree || 'dev' in tree || 'etc/hosts' in tree, 'no mountpoint stays')
   t.equal(built.image.history?.at(-1)?.empty_layer, true, 'RUN true makes no layer')
   t.strictSame((await w.build('FROM tiny\nRUN true\n', { executor: w.real })).image.rootfs.diff_ids.length, 1)
-  t.strictSame(
-    readdirSync('/sys/fs/cgroup').filter(n => !before.has(n) && n !== 'lamina'),
-    [],
-  )
-  t.notMatch(readFileSync('/proc/self/mountinfo', 'utf8'), /lamina:build/, 'nothing is mounted')
+  const left = spawnSync('find', ['/sys/fs/cgroup', '-name', `build-${process.pid}-*`], { encoding: 'utf8' }).stdout
+  t.equal(left, '', 'no cgroup is left')
+  t.notMatch(readFileSync('/proc/self/mountinfo', 'utf8'), w.root, 'nothing is mounted')
 })
 
 t.test('a step is isolated: no host files, no network, no way to the secrets afterwards', { skip }, async t => {
@@ -128,12 +126,11 @@ t.test('a command that fails, is not there, floods, or leaves children behind', 
   })
   const bytes = flood.events.reduce((n, e) => n + (e.type === 'output' ? e.data.length : 0), 0)
   t.equal(bytes, 64 << 20, 'all output arrives')
-  const began = Date.now()
-  const daemon = await w.build('FROM tiny\nRUN setsid sleep 1000 > /dev/null 2>&1 & echo started > /started\n', {
+  // That this ends at all says that a child left behind does not hold the build.
+  const daemon = await w.build('FROM tiny\nRUN setsid sleep 100000 > /dev/null 2>&1 & echo started > /started\n', {
     executor: w.real,
   })
   t.match(await daemon.tree(), { started: /started/ })
-  t.ok(Date.now() - began < 20_000, 'a child left behind does not hold the build')
 })
 
 t.test('an interrupted build leaves nothing running, and the cache is good', { skip }, async t => {
@@ -148,7 +145,7 @@ t.test('an interrupted build leaves nothing running, and the cache is good', { s
     },
   })
   await t.rejects(waiting, { code: 'CANCELLED' })
-  t.notMatch(readFileSync('/proc/self/mountinfo', 'utf8'), /lamina:build/)
+  t.notMatch(readFileSync('/proc/self/mountinfo', 'utf8'), w.root)
   const again = await w.build(text.replace('sleep 1000', 'echo two > /two'), { executor: w.real })
   t.strictSame(again.ran, ['RUN echo two > /two'])
 })

@@ -19,7 +19,7 @@ export function whyNot(): string | false {
 const TOUCHED = ['/etc', '/usr/share/doc', '/usr/share/man', '/usr/share/man2', '/usr/games', '/var/lib/dpkg/status']
 
 function lamina(...argv: string[]) {
-  const options = { encoding: 'utf8', maxBuffer: 1 << 28, timeout: 170_000 } as const
+  const options = { encoding: 'utf8', maxBuffer: 1 << 28, timeout: 900_000 } as const
   return spawnSync(process.execPath, [resolve('dist/bin/lamina.js'), ...argv], options)
 }
 

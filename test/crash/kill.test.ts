@@ -22,7 +22,7 @@ const ROUNDS = Number(process.env['KILL_ROUNDS'] ?? 5)
 const missing = missingForTrees() ?? missingForMounts()
 if (missing !== undefined) t.plan(0, missing)
 else {
-  t.setTimeout(170_000)
+  t.setTimeout(900_000)
   const scratch = scratchDirectory(t)
   const lower = [
     dir('d'),

@@ -8,13 +8,13 @@ import t from 'tap'
 const program = new URL('../../bin/lamina.js', import.meta.url).pathname
 const skip = process.getuid?.() !== 0 ? 'needs root' : existsSync('/dev/fuse') ? false : 'no /dev/fuse'
 
-t.test('cp into a container', { skip, timeout: 100_000 }, async t => {
+t.test('cp into a container', { skip, timeout: 900_000 }, async t => {
   const dir = mkdtempSync(join(tmpdir(), 'lamina-copy-in-'))
   const store = join(dir, 'store')
   const lamina = (...args: string[]): { code: number | null; out: string; err: string } => {
     const { status, stdout, stderr } = spawnSync(process.execPath, [program, '--root', store, ...args], {
       encoding: 'utf8',
-      timeout: 60_000,
+      timeout: 200_000,
       cwd: dir,
     })
     return { code: status, out: stdout, err: stderr }

@@ -2,6 +2,8 @@
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { isDeepStrictEqual } from 'node:util'
 import { type Browser, chromium, type Page } from 'playwright-core'
 import t, { type Test } from 'tap'
 import { printableBytes } from '../../lib/cli/printable.js'
@@ -17,6 +19,8 @@ import { MergedTree } from '../../lib/diff/merged.js'
 import { dir, file, gone, type Item, link, MemoryLayer } from './memory-layer.js'
 
 const PROGRAM = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(p => existsSync(p))
+/** How long to wait for what must come. Only a failure takes that long. */
+const PATIENCE = 60_000
 const HTML = '<img src=x onerror=document.title="owned">'
 const ESC = 'esc\x1b[31m\nname'
 const BYTES = '\xff\xfebytes'
@@ -72,7 +76,7 @@ async function open(t: Test, browser: Browser, url: string, colorScheme: 'light'
     offline: url.startsWith('file:'),
   })
   const page = await context.newPage()
-  page.setDefaultTimeout(10_000)
+  page.setDefaultTimeout(PATIENCE)
   page.on('pageerror', error => t.fail(`script error: ${error.message}`))
   page.on('console', message => {
     if (message.type() === 'error' && !message.text().includes('status of 400')) t.fail(`console: ${message.text()}`)
@@ -89,11 +93,25 @@ const ROWS = `[...document.querySelectorAll('.row')]
   .sort((a, b) => a.y - b.y)
   .map(r => r.text)`
 const rows = (page: Page): Promise<string[]> => page.evaluate(ROWS)
-const settle = (page: Page): Promise<unknown> =>
-  page.evaluate('new Promise(r => requestAnimationFrame(() => setTimeout(r, 30)))')
+const text = (page: Page, selector: string) => (): Promise<string | null> =>
+  page.locator(selector).first().textContent()
+const count = (page: Page, selector: string) => (): Promise<number> => page.locator(selector).count()
+
+/** Reads until it is right, and gives up with the last that was read when it does not come. */
+async function settled<T>(read: () => Promise<T>, right: (seen: T) => boolean): Promise<T> {
+  const deadline = Date.now() + PATIENCE
+  for (;;) {
+    const seen = await read()
+    if (right(seen) || Date.now() > deadline) return seen
+    await sleep(20)
+  }
+}
+const becomes = async <T>(t: Test, read: () => Promise<T>, wanted: T, message = ''): Promise<unknown> =>
+  t.same(await settled(read, seen => isDeepStrictEqual(seen, wanted)), wanted, message)
+const comes = async (t: Test, read: () => Promise<string | null>, wanted: RegExp, message = ''): Promise<unknown> =>
+  t.match(await settled(read, seen => wanted.test(seen ?? '')), wanted, message)
 const press = async (page: Page, ...keys: string[]): Promise<void> => {
   for (const key of keys) await page.keyboard.press(key)
-  await settle(page)
 }
 
 /** Runs in the page: lowest contrast (WCAG 2 ratio) among the texts that a selector finds. */
@@ -119,11 +137,12 @@ const contrast = (page: Page, selector: string): Promise<number> =>
 
 const skip = PROGRAM === undefined ? 'chromium is not installed' : false
 
-t.test('the explorer in a browser', { skip, timeout: 110_000 }, async t => {
+t.test('the explorer in a browser', { skip, timeout: 900_000 }, async t => {
   const scratch = mkdtempSync(join(tmpdir(), 'lamina-explorer-'))
   const home = join(scratch, 'home')
   const browser = await chromium.launch({
     executablePath: PROGRAM as string,
+    timeout: PATIENCE,
     args: process.getuid?.() === 0 ? ['--no-sandbox'] : [],
     env: { ...process.env, HOME: home, XDG_CONFIG_HOME: home, XDG_CACHE_HOME: home },
   })
@@ -153,26 +172,29 @@ t.test('the explorer in a browser', { skip, timeout: 110_000 }, async t => {
     t.teardown(() => server.close())
     const page = await open(t, browser, server.url)
     t.equal(await page.title(), `shop:1 ${HTML} · Lamina`)
-    t.same(await rows(page), ['app', 'etc', 'usr', 'bin'], 'directories first')
-    t.equal(await page.locator('.layer').count(), 3)
-    t.match(
-      await page.locator('.layer.current code').textContent(),
-      'RUN chmod u-s /usr/bin/su',
+    await becomes(t, () => rows(page), ['app', 'etc', 'usr', 'bin'], 'directories first')
+    await becomes(t, count(page, '.layer'), 3)
+    await comes(
+      t,
+      text(page, '.layer.current code'),
+      /RUN chmod u-s \/usr\/bin\/su/,
       'the instruction as it was written',
     )
 
     await press(page, 'e', '5')
-    t.same(
-      await rows(page),
+    await becomes(
+      t,
+      () => rows(page),
       ['app', 'package.json', 'usr', 'bin', 'su', 'share', 'doc', 'a'],
       'only changes of the layer',
     )
-    t.equal(await page.locator('.row.k5').count(), 2, 'the removed directory and what was in it')
-    t.equal(await page.locator('.row.k4').count(), 1, 'a changed mode is no changed content')
+    await becomes(t, count(page, '.row.k5'), 2, 'the removed directory and what was in it')
+    await becomes(t, count(page, '.row.k4'), 1, 'a changed mode is no changed content')
     await shoot(page, 'light')
     t.ok((await contrast(page, '.row .label, .layer code, .chip, .counts span')) >= 4.5, 'readable in light')
 
     await press(page, '5', 'v', '5')
+    await page.locator('.row', { hasText: 'motd' }).waitFor()
     const all = await rows(page)
     t.ok(all.includes('motd') && all.includes(HTML), 'all changes since the base')
 
@@ -182,11 +204,11 @@ t.test('the explorer in a browser', { skip, timeout: 110_000 }, async t => {
       t.ok(all.includes('\\u{202e}gpj.exe'))
       await page.locator('.row', { hasText: '<img' }).click()
       await page.waitForSelector('pre.text')
-      t.equal(await page.locator('pre.text').textContent(), '<script>document.title="owned"</script>')
+      await becomes(t, text(page, 'pre.text'), '<script>document.title="owned"</script>')
       await page.locator('.row', { hasText: 'gpj.exe' }).click()
       await page.locator('pre.text', { hasText: /^z/ }).waitFor()
-      t.equal(await page.locator('pre.text').textContent(), 'z\\u{1b}]0;owned\\u{7}')
-      t.equal(await page.locator('img').count(), 0)
+      await becomes(t, text(page, 'pre.text'), 'z\\u{1b}]0;owned\\u{7}')
+      await becomes(t, count(page, 'img'), 0)
       t.not(await page.title(), 'owned')
     })
 
@@ -195,10 +217,10 @@ t.test('the explorer in a browser', { skip, timeout: 110_000 }, async t => {
       await page.locator('.row', { hasText: 'package.json' }).click()
       await press(page, 'd')
       await page.waitForSelector('.diff .plus')
-      t.match(await page.locator('.diff .minus').textContent(), '"version": "1.0.0"')
-      t.match(await page.locator('.diff .plus').textContent(), '"version": "1.1.0"')
-      t.equal(await page.locator('.history li').count(), 2)
-      t.match(await page.locator('.history li').first().textContent(), /added.*wasted since layer 2/)
+      await comes(t, text(page, '.diff .minus'), /"version": "1\.0\.0"/)
+      await comes(t, text(page, '.diff .plus'), /"version": "1\.1\.0"/)
+      await becomes(t, count(page, '.history li'), 2)
+      await comes(t, text(page, '.history li'), /added.*wasted since layer 2/)
       const [download] = await Promise.all([page.waitForEvent('download'), page.locator('a[download]').click()])
       t.equal(download.suggestedFilename(), 'package.json')
       const path = join(scratch, 'download')
@@ -210,29 +232,26 @@ t.test('the explorer in a browser', { skip, timeout: 110_000 }, async t => {
     await t.test('search finds names and paths, and opens the way to them', async t => {
       await press(page, '/')
       await page.keyboard.type('doc/a')
-      await settle(page)
-      t.same(await rows(page), ['usr', 'share', 'doc', 'a'])
-      t.equal(await page.locator('.search output').textContent(), '1')
+      await becomes(t, () => rows(page), ['usr', 'share', 'doc', 'a'])
+      await becomes(t, text(page, '.search output'), '1')
       await press(page, 'Escape')
     })
 
     await t.test('the keyboard alone is enough', async t => {
       await press(page, 'c', '5', 'Home')
-      t.equal(await page.locator('.row.selected .label').textContent(), 'app')
+      await becomes(t, text(page, '.row.selected .label'), 'app')
       await press(page, 'End', 'ArrowUp')
-      t.equal(await page.locator('.row.selected .label').textContent(), 'usr')
+      await becomes(t, text(page, '.row.selected .label'), 'usr')
       await press(page, 'ArrowRight', 'ArrowRight')
-      t.equal(await page.locator('.row.selected .label').textContent(), 'bin')
-      t.equal(
-        await page.locator('[aria-activedescendant]').getAttribute('aria-activedescendant'),
-        await page.locator('.row.selected').getAttribute('id'),
-      )
+      await becomes(t, text(page, '.row.selected .label'), 'bin')
+      const id = await page.locator('.row.selected').getAttribute('id')
+      await becomes(t, () => page.locator('[aria-activedescendant]').getAttribute('aria-activedescendant'), id)
       await press(page, 'ArrowLeft', 'ArrowLeft', '[', '[')
-      t.equal(await page.locator('.layer.current .layer-index').textContent(), '0')
+      await becomes(t, text(page, '.layer.current .layer-index'), '0')
       await press(page, '?')
-      t.equal(await page.getByRole('dialog').count(), 1)
+      await becomes(t, count(page, '[role=dialog]'), 1)
       await press(page, 'Escape')
-      t.equal(await page.getByRole('dialog').count(), 0)
+      await becomes(t, count(page, '[role=dialog]'), 0)
     })
 
     await t.test('the treemap leads into directories', async t => {
@@ -242,27 +261,24 @@ t.test('the explorer in a browser', { skip, timeout: 110_000 }, async t => {
         .locator('.cell', { hasText: 'usr' })
         .first()
         .click({ position: { x: 8, y: 6 } })
-      await settle(page)
-      t.match(await page.locator('.crumbs').textContent(), 'usr')
-      t.ok((await page.locator('.cell').count()) > 0)
+      await comes(t, text(page, '.crumbs'), /usr/)
+      await page.locator('.cell', { hasText: 'bin' }).first().waitFor()
       await shoot(page, 'treemap')
     })
 
     await t.test('compares with another image', async t => {
       await page.fill('input[name=image]', 'shop:2')
       await page.keyboard.press('Enter')
-      await page.waitForSelector('text=Compared')
-      await settle(page)
+      await page.locator('h2', { hasText: 'Compared' }).waitFor()
       await page.locator('.tree').focus()
       await press(page, 'e')
-      t.same(await rows(page), ['app', 'extra', 'package.json', 'usr', 'bin', 'su', 'share', 'doc', 'a'])
+      await becomes(t, () => rows(page), ['app', 'extra', 'package.json', 'usr', 'bin', 'su', 'share', 'doc', 'a'])
       await page.locator('.row', { hasText: 'extra' }).click()
       await page.waitForSelector('pre.text')
-      t.equal(await page.locator('pre.text').textContent(), 'extra\n', 'data comes from the other image')
+      await becomes(t, text(page, 'pre.text'), 'extra\n', 'data comes from the other image')
       await page.fill('input[name=image]', 'nothing')
       await page.locator('input[name=image]').press('Enter')
-      await page.waitForSelector('.compare .state')
-      t.equal(await page.locator('.compare .state').textContent(), 'find image nothing: no such image')
+      await becomes(t, text(page, '.compare .state'), 'find image nothing: no such image')
     })
 
     await t.test('nobody without the address gets anything', async t => {
@@ -291,13 +307,12 @@ t.test('the explorer in a browser', { skip, timeout: 110_000 }, async t => {
     await page.locator('.row', { hasText: 'package.json' }).click()
     await press(page, 'd')
     await page.waitForSelector('.diff .plus')
-    t.match(await page.locator('.diff .plus').textContent(), '1.1.0', 'changed texts are in the page')
+    await comes(t, text(page, '.diff .plus'), /1\.1\.0/, 'changed texts are in the page')
     t.ok((await contrast(page, '.row .label, .layer code, .chip, .counts span, .diff span')) >= 4.5, 'readable in dark')
     await shoot(page, 'dark')
     await page.click('text=Comparison')
-    await settle(page)
-    t.same(await rows(page), ['app', 'usr'], 'only what differs')
-    t.equal(await page.locator('a[download]').count(), 0, 'no server, no downloads')
+    await becomes(t, () => rows(page), ['app', 'usr'], 'only what differs')
+    await becomes(t, count(page, 'a[download]'), 0, 'no server, no downloads')
   })
 
   await t.test('150,000 files', async t => {
@@ -318,14 +333,13 @@ t.test('the explorer in a browser', { skip, timeout: 110_000 }, async t => {
     const start = Date.now()
     await press(page, 'e')
     t.comment(`all expanded in ${Date.now() - start} ms`)
-    t.match(await page.locator('footer').textContent(), /151,50\d rows/)
+    await comes(t, text(page, 'footer'), /151,50\d rows/)
     t.ok((await page.locator('.row').count()) < 100, 'only rows in sight are in the document')
     await press(page, 'End')
-    t.match(await page.locator('.row.selected .label').textContent(), 'file-99.txt')
+    await comes(t, text(page, '.row.selected .label'), /file-99\.txt/)
     await press(page, '/')
     await page.keyboard.type('package-7/new')
-    await settle(page)
-    t.same(await rows(page), ['usr', 'package-7', 'new'])
+    await becomes(t, () => rows(page), ['usr', 'package-7', 'new'])
   })
 
   t.ok(

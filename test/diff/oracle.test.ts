@@ -43,7 +43,7 @@ interface Stored {
   readonly link: string
 }
 
-t.test('totals agree with umoci and tar on images made by buildah', { skip: reason, timeout: 120_000 }, async t => {
+t.test('totals agree with umoci and tar on images made by buildah', { skip: reason, timeout: 900_000 }, async t => {
   const dir = mkdtempSync(join(tmpdir(), 'lamina-oracle-'))
   t.teardown(() => rmSync(dir, { recursive: true, force: true }))
   const layout = join(dir, 'layout')
@@ -216,7 +216,9 @@ t.test('totals agree with umoci and tar on images made by buildah', { skip: reas
       if (spawnSync('script', ['--version']).error !== undefined)
         return t.comment('no script(1): --tui not run on a terminal')
       const inner = `stty rows 30 cols 120; ${[process.execPath, ...lamina].join(' ')} --tui; echo code=$?; stty -a`
-      const tui = spawn('timeout', ['30', 'script', '-qec', inner, '/dev/null'], { stdio: ['pipe', 'pipe', 'inherit'] })
+      const tui = spawn('timeout', ['200', 'script', '-qec', inner, '/dev/null'], {
+        stdio: ['pipe', 'pipe', 'inherit'],
+      })
       let shown = ''
       tui.stdout.on('data', (chunk: Buffer) => {
         const now = shown + chunk.toString()

@@ -36,7 +36,7 @@ const CHANGES = `
   setfattr -n user.k -v v usr/lib; echo x > "$(printf 'odd\\377\\n')"`
 
 const sh = (cwd: string, script: string): void =>
-  void execFileSync('timeout', ['60', 'bash', '-ec', script], { cwd, stdio: ['ignore', 'ignore', 'inherit'] })
+  void execFileSync('timeout', ['200', 'bash', '-ec', script], { cwd, stdio: ['ignore', 'ignore', 'inherit'] })
 
 /** Comparable form. A replaced directory is for the mounted tree one that changed, or not, and lost names. */
 const words = (changes: readonly Change[]): string[] =>

@@ -77,7 +77,7 @@ export function mounted(t: Test, options: MountedOptions = {}): Mounted {
     count: op => (op in Op ? counters[Op[op as OpName]] : counters[Counter[op as keyof typeof Counter]]) ?? 0,
     sh(script, ids = {}) {
       const env = { ...process.env, M: point, S: source }
-      const run = spawnSync('/bin/sh', ['-ec', script], { ...ids, env, cwd: '/', encoding: 'utf8', timeout: 30_000 })
+      const run = spawnSync('/bin/sh', ['-ec', script], { ...ids, env, cwd: '/', encoding: 'utf8', timeout: 120_000 })
       if (run.status !== 0) throw new Error(`exit ${run.status ?? run.signal}: ${run.stderr}`)
       return run.stdout
     },

@@ -1,5 +1,7 @@
 import { chmodSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { isDeepStrictEqual } from 'node:util'
+import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { OpenMode } from '../../lib/union/filesystem.js'
 import { cannotMount, mounted } from './mounted.js'
@@ -37,9 +39,13 @@ t.test('a second walk of the tree makes no request', options, async t => {
   const before = await m.state()
   const count = (): number[] =>
     (['LOOKUP', 'GETATTR', 'READDIR', 'READDIRPLUS', 'OPENDIR', 'RELEASEDIR', 'GETXATTR'] as const).map(m.count)
-  const counts = count()
-  t.equal(walk(), first)
-  t.same(count(), counts)
+  // The kernel may drop its caches at any time: of some walks one has to be undisturbed.
+  const made: number[][] = []
+  do {
+    made.push(count())
+    t.equal(walk(), first)
+  } while (!isDeepStrictEqual(count(), made.at(-1)) && made.length < 10)
+  t.same(count(), made.at(-1))
   t.ok(m.count('OPENDIR') <= 1, 'OPENDIR is asked for once at most')
   t.ok(before.lookups.length >= 310)
 })
@@ -48,7 +54,11 @@ t.test('forgotten inodes leave no count behind', options, async t => {
   const m = mounted(t)
   for (let f = 0; f < 500; f++) writeFileSync(join(m.source, `file${f}`), '')
   m.sh(`ls -l $M > /dev/null; cat $M/file1 $M/file2; echo 2 > /proc/sys/vm/drop_caches`)
-  const state = await m.state()
+  let state = await m.state()
+  for (let i = 0; i < 1000 && state.lookups.length >= 10; i++) {
+    await sleep(20)
+    state = await m.state()
+  }
   t.ok(state.lookups.length < 10, `${state.lookups.length} inodes are still counted`)
   t.ok(m.count('FORGET') + m.count('BATCH_FORGET') > 0)
 })

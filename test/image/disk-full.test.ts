@@ -11,7 +11,7 @@ import { Store } from '../../lib/image/store.js'
 import { makeImage, ociArchive } from './made.js'
 import { missing, run } from './tools.js'
 
-t.setTimeout(170_000)
+t.setTimeout(900_000)
 
 t.test(
   'a full disk: a clear message, a code, and the store as it was',

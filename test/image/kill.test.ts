@@ -1,7 +1,7 @@
 import t from 'tap'
 import { killAtRandom } from './kill.js'
 
-t.setTimeout(170_000)
+t.setTimeout(900_000)
 
 t.test('kill -9 at a few moments of load, pull, commit, import, tag, rmi, prune leaves a sound store', t => {
   let seed = Date.now() >>> 0

@@ -30,7 +30,7 @@ import { MountServer } from '../../lib/mount/server.js'
 import { compareWithDirectory } from './compare.js'
 import { missing, run, startRegistry } from './tools.js'
 
-t.setTimeout(170_000)
+t.setTimeout(900_000)
 const scratch = mkdtempSync(join(tmpdir(), 'lamina-real-'))
 t.teardown(() => rmSync(scratch, { recursive: true, force: true }))
 

@@ -14,7 +14,7 @@ import { loadImages } from '../../lib/image/load.js'
 import { Store } from '../../lib/image/store.js'
 import { type MadeImage, makeImage, ociArchive } from './made.js'
 
-t.setTimeout(170_000)
+t.setTimeout(900_000)
 
 const scratch = mkdtempSync(join(tmpdir(), 'lamina-registry-'))
 process.env['DOCKER_CONFIG'] = join(scratch, 'docker')

@@ -36,7 +36,7 @@ import { Stat } from '../../lib/sys/stat.js'
 import { pieces, rawTar, type RawEntry } from '../layer/raw-tar.js'
 import { makeImage, ociArchive, type MadeOptions } from './made.js'
 
-t.setTimeout(170_000)
+t.setTimeout(900_000)
 
 const scratch = mkdtempSync(join(tmpdir(), 'lamina-store-'))
 t.teardown(() => rmSync(scratch, { recursive: true, force: true }))

@@ -14,7 +14,7 @@ export function missing(...programs: string[]): string | false {
 
 /** Runs a program to its end; its output. Throws with its messages when it fails. */
 export function run(program: string, args: string[], options: { cwd?: string; env?: NodeJS.ProcessEnv } = {}): string {
-  const r = spawnSync(program, args, { encoding: 'utf8', maxBuffer: 1 << 26, timeout: 120_000, ...options })
+  const r = spawnSync(program, args, { encoding: 'utf8', maxBuffer: 1 << 26, timeout: 300_000, ...options })
   if (r.status !== 0)
     throw new Error(`${program} ${args.join(' ')}: exit ${r.status} ${r.stderr}${r.error?.message ?? ''}`)
   return r.stdout

@@ -17,7 +17,7 @@ import { mount, umount } from '../../lib/sys/mount.js'
 import { Stat, statat } from '../../lib/sys/stat.js'
 import { getxattrat, listxattrat } from '../../lib/sys/xattr.js'
 
-t.setTimeout(170_000)
+t.setTimeout(900_000)
 
 const root = process.getuid?.() === 0
 const hasFsck = spawnSync('fsck.erofs', ['-V']).error === undefined

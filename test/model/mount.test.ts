@@ -14,7 +14,7 @@ import { population, runSeeds } from './model.js'
 const missing = missingForTrees() ?? missingForMounts()
 if (missing !== undefined) t.plan(0, missing)
 else {
-  t.setTimeout(170_000)
+  t.setTimeout(900_000)
   const scratch = scratchDirectory(t)
   const oracle = hostTarget(scratch)
   const subject = mountTarget(scratch, 'mount')

@@ -8,7 +8,7 @@ import { runSeeds } from './model.js'
 const missing = missingForTrees()
 if (missing !== undefined) t.plan(0, missing)
 else {
-  t.setTimeout(170_000)
+  t.setTimeout(900_000)
   const scratch = scratchDirectory(t)
   const oracle = hostTarget(scratch)
   // MODEL_SEED=n plays that seed alone.

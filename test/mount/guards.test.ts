@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto'
 import { chmodSync, readFileSync, statSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { isDeepStrictEqual } from 'node:util'
 import t from 'tap'
 import { bytesOf } from '../../lib/bytes.js'
 import { errnoName } from '../../lib/errno.js'
@@ -74,7 +75,7 @@ t.test('a running program of the lower can be replaced, and goes on running', op
   w.sh('cp /bin/sleep $L/prog')
   const before = digest(join(w.lower, 'prog'))
   await w.mount()
-  w.sh(`$M/prog 2 & pid=$!; sleep 0.2
+  w.sh(`$M/prog 1000 & pid=$!; until test "$(readlink /proc/$pid/exe)" = $M/prog; do sleep 0.02; done
     if echo x >> $M/prog; then :; fi
     cp /bin/true $M/new; mv $M/new $M/prog; $M/prog; kill -0 $pid; kill $pid`)
   t.equal(digest(join(w.lower, 'prog')), before)
@@ -196,6 +197,9 @@ assert open(path, 'rb').read(3) == b'ABx'
   })
 }
 
+/** The kernel may drop its caches at any time, for want of memory or because somebody asks: so often do we try again. */
+const UNDISTURBED = 10
+
 t.test('a second walk of a warm tree makes no request', options, async t => {
   const w = workspace(t)
   w.python(`
@@ -216,9 +220,8 @@ for base, dirs, files in os.walk(os.environ['M']):
 print(n)`
   t.equal(w.python(walk), '10100\n')
   w.python(walk)
-  // Others on the machine may drop the kernel's caches meanwhile: of three walks one has to be undisturbed.
   const made: Stats[] = []
-  for (let i = 0; i < 3; i++) {
+  for (let i = 0; i < UNDISTURBED; i++) {
     const before = requests(readCounters(record.stats))
     t.equal(w.python(walk), '10100\n')
     made.push(requests(readCounters(record.stats)))
@@ -235,10 +238,14 @@ t.test('nor do the absolute paths of another user, whatever the ACLs', options, 
   const user = { uid: 1000, gid: 1000 }
   t.equal(w.sh(look, user), 'real\n')
   w.sh('for i in $(seq 20); do test -f $M/d/f$i; done', user)
-  const before = readCounters(record.stats)
-  w.sh('for i in $(seq 20); do test -f $M/d/f$i; done', user)
-  const { LOOKUP, GETATTR, GETXATTR } = readCounters(record.stats)
-  t.same({ LOOKUP, GETATTR, GETXATTR }, pick(before))
+  const made: unknown[] = []
+  for (let i = 0; i < UNDISTURBED; i++) {
+    const before = pick(readCounters(record.stats))
+    w.sh('for i in $(seq 20); do test -f $M/d/f$i; done', user)
+    made.push(before, pick(readCounters(record.stats)))
+    if (isDeepStrictEqual(made.at(-1), before)) return
+  }
+  t.fail('each time there were requests', { made })
 })
 
 /** `stats` with the sum of what are requests in `all`. */

@@ -45,7 +45,7 @@ t.test('an image is the same tree by either transport', { skip: skip || noNative
   for (const transport of ['direct', 'fuse-native']) {
     t.match(await lamina('mount', '--transport', transport, 'tiny:1', point), { code: 0, stderr: '' }, transport)
     const list = 'cd "$1" && find . -printf "%P %y %m %U %G %s %n %T@ %l\\n" | sort; cat dir/file second; touch x 2>&1'
-    seen.push(spawnSync('timeout', ['30', 'sh', '-c', list, 'sh', point], { encoding: 'utf8' }).stdout)
+    seen.push(spawnSync('timeout', ['200', 'sh', '-c', list, 'sh', point], { encoding: 'utf8' }).stdout)
     t.match(await lamina('unmount', point), { code: 0, stderr: '' })
   }
   t.match(seen[0], /^second f 4?755 0 0 12 2 .*$/m)

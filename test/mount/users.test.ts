@@ -16,7 +16,7 @@ function use(w: Workspace, prefix: readonly string[], script: string): string {
     encoding: 'utf8',
     env: { ...process.env, M: w.point, B: w.base },
     cwd: '/',
-    timeout: 60_000,
+    timeout: 200_000,
   })
   return r.status === 0 ? r.stdout : `exit ${r.status}: ${r.stdout}${r.stderr}`
 }

@@ -50,7 +50,7 @@ export function workspace(t: Test): Workspace {
   })
   const run = (file: string, args: string[], ids: { uid?: number; gid?: number } = {}): string => {
     const env = { ...process.env, L: lower, U: upper, M: point }
-    const r = spawnSync(file, args, { ...ids, env, cwd: '/', encoding: 'utf8', timeout: 60_000 })
+    const r = spawnSync(file, args, { ...ids, env, cwd: '/', encoding: 'utf8', timeout: 200_000 })
     if (r.status !== 0) throw new Error(`exit ${r.status ?? r.signal}: ${r.stderr}`)
     return r.stdout
   }
@@ -73,7 +73,7 @@ export function workspace(t: Test): Workspace {
 
 /** Waits until the server's process is gone. */
 export async function ended(record: MountRecord): Promise<void> {
-  for (let i = 0; i < 2000 && isAlive(record); i++) await new Promise(resolve => setTimeout(resolve, 5))
+  for (let i = 0; i < 24_000 && isAlive(record); i++) await new Promise(resolve => setTimeout(resolve, 5))
   if (isAlive(record)) throw new Error(`server ${record.pid} still runs`)
 }
 

@@ -8,7 +8,7 @@ import { unionTarget } from './union-target.js'
 const missing = missingForTrees()
 if (missing !== undefined) t.plan(0, missing)
 else {
-  t.setTimeout(170_000)
+  t.setTimeout(900_000)
   const scratch = scratchDirectory(t)
   const [target, oracle] = [unionTarget(scratch, { passthrough: true }), hostTarget(scratch)]
   // The other states of a handle are in the long run.

@@ -7,7 +7,7 @@ import { suite } from './suite.js'
 const missing = missingForTrees() ?? missingForMounts()
 if (missing !== undefined) t.plan(0, missing)
 else {
-  t.setTimeout(170_000)
+  t.setTimeout(900_000)
   const scratch = scratchDirectory(t)
   const target = mountTarget(scratch, 'mount')
   try {

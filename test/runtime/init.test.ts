@@ -29,16 +29,17 @@ t.test('the bytes are what the listings assemble to', t => {
 
 t.test('it passes on exit codes, arguments, environment and signals', t => {
   const init = initProgram(t.testdir())
-  const run = (...args: string[]) => spawnSync(init, ['--', ...args], { encoding: 'utf8', timeout: 10_000 })
+  const run = (...args: string[]) => spawnSync(init, ['--', ...args], { encoding: 'utf8', timeout: 120_000 })
   t.equal(run('sh', '-c', 'exit 5').status, 5)
   t.equal(run('sh', '-c', 'kill -9 $$').status, 137)
   t.equal(run('/bin/echo', 'a', 'b').stdout, 'a b\n')
   t.match(run('no-such-thing'), { status: 127, stderr: 'lamina-init: no-such-thing: command not found\n' })
   t.equal(run('/etc/passwd').status, 126)
-  const forwarded = spawnSync('sh', [
-    '-c',
-    `"${init}" -- sh -c 'trap "exit 42" TERM; sleep 5 & wait' & p=$!; sleep 0.5; kill -TERM $p; wait $p`,
-  ])
+  // The signal is sent when the trap is set: then the child has opened the FIFO.
+  const fifo = `${init}.ready`
+  const script = `mkfifo "$2"; "$1" -- sh -c 'trap "exit 42" TERM; : > "$1"; while :; do sleep 0.1; done' sh "$2" & p=$!
+    read line < "$2"; kill -TERM $p; wait $p`
+  const forwarded = spawnSync('sh', ['-c', script, 'sh', init, fifo], { timeout: 120_000 })
   t.equal(forwarded.status, 42)
   t.end()
 })

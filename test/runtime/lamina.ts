@@ -1,6 +1,6 @@
 /** Runs the built command line in scratch roots of the test's own, and says what this machine lacks for it. */
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
-import { accessSync, constants, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { accessSync, constants, mkdirSync, mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -40,7 +40,7 @@ export class Lamina {
     const r = spawnSync(process.execPath, [bin, ...args], {
       env: this.env,
       encoding: 'utf8',
-      timeout: 90_000,
+      timeout: 300_000,
       killSignal: 'SIGKILL',
       maxBuffer: 64 << 20,
       ...(input === undefined ? { stdio: ['ignore', 'pipe', 'pipe'] } : { input }),
@@ -59,15 +59,14 @@ export class Lamina {
     return spawn(process.execPath, [bin, ...args], { env: this.env, stdio: ['pipe', 'pipe', 'pipe'] })
   }
 
-  /** Ends every container and removes the scratch. */
+  /** Ends every container. The scratch goes with the test file's own, for the run still looks there for what is left. */
   close(): void {
     for (const id of this.do(['ps', '-aq']).stdout.split('\n').filter(Boolean)) this.do(['rm', '-f', id])
-    rmSync(this.scratch, { recursive: true, force: true })
   }
 }
 
 /** Waits until `holds`, at most `seconds`. */
-export async function until(holds: () => boolean, seconds = 10): Promise<boolean> {
+export async function until(holds: () => boolean, seconds = 120): Promise<boolean> {
   const end = Date.now() + seconds * 1000
   while (Date.now() < end) {
     if (holds()) return true

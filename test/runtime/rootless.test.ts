@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { subordinate } from '../../lib/runtime/rootless.js'
 import { Lamina, unable } from './lamina.js'
 
-t.setTimeout(100_000)
+t.setTimeout(900_000)
 const NOBODY = 65534
 
 t.test('subordinate ids are found by name or number', t => {
@@ -32,7 +32,7 @@ t.test('an ordinary user with a single id', { skip: closed }, t => {
       gid: NOBODY,
       env: lamina.env,
       encoding: 'utf8',
-      timeout: 60_000,
+      timeout: 200_000,
     })
   const r = run('run', '--rm', '--rootfs', '/', '--', 'sh', '-c', 'id -u; touch /made; cat /etc/shadow; exit 4')
   if (/user namespace/.test(r.stderr)) {

@@ -4,7 +4,7 @@ import { chmodSync, existsSync, readFileSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { Lamina, unable, until } from './lamina.js'
 
-t.setTimeout(170_000)
+t.setTimeout(900_000)
 const skip = unable()
 
 /** Names, types, modes, owners, sizes, mtimes and link targets of trees, and the contents of the small ones. */
@@ -23,7 +23,7 @@ function fingerprint(): string {
   return names + contents
 }
 
-t.test('on a writable layer over this machine’s root', { skip, timeout: 150_000 }, async t => {
+t.test('on a writable layer over this machine’s root', { skip, timeout: 900_000 }, async t => {
   const lamina = new Lamina()
   chmodSync(lamina.scratch, 0o755)
   t.teardown(() => lamina.close())
@@ -114,7 +114,7 @@ t.test('on a writable layer over this machine’s root', { skip, timeout: 150_00
 
   t.test('a terminal: its own devpts, controlling, with a size, and the exit code comes through', t => {
     const line = `exec ${process.execPath} dist/bin/lamina.js run -it --rm --rootfs / -- sh -c 'tty; test -c /dev/console; ps -o tty= -p 1; exit 9'`
-    const r = spawnSync('script', ['-qec', line, '/dev/null'], { env: lamina.env, encoding: 'utf8', timeout: 60_000 })
+    const r = spawnSync('script', ['-qec', line, '/dev/null'], { env: lamina.env, encoding: 'utf8', timeout: 200_000 })
     t.equal(r.status, 9, r.stdout + r.stderr)
     t.match(r.stdout, /\/dev\/pts\/0\r\npts\/0/)
     t.end()

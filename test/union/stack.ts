@@ -91,7 +91,7 @@ export class Stack {
     const asked = Date.now()
     let r = mount('overlay', this.merged, 'overlay', 0, data)
     // The kernel's own mount before this one was detached lazily: it lets go of the upper a moment later.
-    while (r === -E.EBUSY && Date.now() - asked < 10_000) {
+    while (r === -E.EBUSY && Date.now() - asked < 60_000) {
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20)
       r = mount('overlay', this.merged, 'overlay', 0, data)
     }
@@ -109,7 +109,7 @@ export class Stack {
   fuseOverlayfs<T>(use: (fs: Vfs) => T): T | undefined {
     const lowers = this.lowers.toReversed().join(':')
     const data = `lowerdir=${lowers},upperdir=${this.upper},workdir=${this.work}`
-    const started = spawnSync('fuse-overlayfs', ['-o', data, this.merged], { stdio: 'ignore', timeout: 10_000 })
+    const started = spawnSync('fuse-overlayfs', ['-o', data, this.merged], { stdio: 'ignore', timeout: 60_000 })
     if (started.status !== 0) return undefined
     const fs = new DirectoryVfs(this.merged)
     try {

@@ -133,7 +133,7 @@ export function run(workload: Workload, directory: string, scratch: string): str
     env: { PATH: process.env['PATH'], D: directory, S: own, LC_ALL: 'C', TZ: 'UTC' },
     cwd: '/',
     encoding: 'utf8',
-    timeout: 120_000,
+    timeout: 300_000,
   })
   execFileSync('rm', ['-rf', own])
   return result.status === 0 ? undefined : `exit ${result.status ?? result.signal}: ${result.stdout}${result.stderr}`

@@ -161,7 +161,7 @@ export class Cgroup {
     return 0
   }
 
-  /** Removes the cgroup and what is below it, and its parent if nobody else is there. Waits for dying processes up to a second. */
+  /** Removes the cgroup and what is below it, and its parent if nobody else is there. Waits for dying processes up to ten seconds. */
   async remove(): Promise<void> {
     for (const h of this.hierarchies) {
       await removeTree(this.directory(h))
@@ -182,7 +182,7 @@ async function removeTree(directory: string): Promise<void> {
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException
       if (code === 'ENOENT') return
-      if (tries >= 100) throw new RuntimeError('IN_USE', `cgroup ${directory}: still in use`)
+      if (tries >= 1000) throw new RuntimeError('IN_USE', `cgroup ${directory}: still in use`)
       if (code === 'EBUSY' || code === 'ENOTEMPTY')
         for (const e of safeDirectories(directory)) await removeTree(join(directory, e))
     }
@@ -222,7 +222,7 @@ function enableControllers(directory: string, controllers: readonly string[]): v
 
 async function until(holds: () => boolean, what: string): Promise<void> {
   for (let tries = 0; !holds(); tries++) {
-    if (tries > 500) throw new RuntimeError('TIMEOUT', `${what}: not done after 5 s`)
+    if (tries > 3000) throw new RuntimeError('TIMEOUT', `${what}: not done after 30 s`)
     await sleep(tries < 10 ? 1 : 10)
   }
 }

@@ -19,6 +19,7 @@ import {
   freeAddress,
   lockNetworks,
   readLeases,
+  withFreeSubnet,
   writeLeases,
   type Leases,
   type Network,
@@ -94,11 +95,10 @@ function newNamespace(): Namespace {
 }
 
 function enterNetwork(root: string, config: ContainerConfig, name: string, namespace: Namespace): NetworkState {
-  const network = findNetwork(root, name)
   const leases = readLeases(root, name)
   const host = new Netlink()
   try {
-    const bridge = ensureBridge(host, network)
+    const { bridge, network } = ensureBridge(host, root, findNetwork(root, name))
     const address = freeAddress(network, leases)
     const link = `lv${config.id.slice(0, 10)}`
     const mac = Buffer.concat([Buffer.from([0x02, 0x4c]), ipv4(address)])
@@ -130,15 +130,18 @@ function must(result: number, what: string): number {
   throw new RuntimeError(error.code === 'EPERM' ? 'NOT_PERMITTED' : 'START_FAILED', `network: ${what}: ${error.code}`)
 }
 
-function ensureBridge(host: Netlink, network: Network): number {
-  const there = host.link(network.link)
-  if (there > 0) return there
-  must(host.addBridge(network.link), `bridge ${network.link}`)
-  const index = must(host.link(network.link), network.link)
-  must(host.addAddress(index, network.gateway, network.prefix), `address ${network.gateway}`)
-  must(host.up(index), `bridge ${network.link} up`)
-  if (!network.internal) masquerade(network)
-  return index
+/** The bridge's interface and the network as it is up: the first container may find its subnet taken, and move it. */
+function ensureBridge(host: Netlink, root: string, wanted: Network): { bridge: number; network: Network } {
+  const there = host.link(wanted.link)
+  if (there > 0) return { bridge: there, network: wanted }
+  return withFreeSubnet(root, wanted, network => {
+    must(host.addBridge(network.link), `bridge ${network.link}`)
+    const bridge = must(host.link(network.link), network.link)
+    must(host.addAddress(bridge, network.gateway, network.prefix), `address ${network.gateway}`)
+    must(host.up(bridge), `bridge ${network.link} up`)
+    if (!network.internal) masquerade(network)
+    return { bridge, network }
+  })
 }
 
 /** Gives back link and address; the last one takes the bridge and its rules along. */

@@ -1,11 +1,14 @@
 /**
  * Owns the networks of a store: `<root>/networks/<name>.json` (what it is) and `<name>.leases.json` (who has which
  * address), changed only under the networks' lock. The network `bridge` always exists.
- * Invariant: two networks never overlap each other or a route of the host; two containers never have one address.
+ * Invariant: two networks never overlap each other or a route of the host while they are up; two containers never have one
+ * address.
  */
 import { createHash } from 'node:crypto'
-import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { closeSync, existsSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
+import { LOCK } from '../../sys/constants.js'
+import { flock } from '../../sys/file.js'
 import { locked, readJson, writeJson } from '../atomic.js'
 import { RuntimeError } from '../error.js'
 import { checkName } from '../names.js'
@@ -19,6 +22,8 @@ export interface Network {
   subnet: string
   prefix: number
   gateway: string
+  /** The subnet was chosen here, not asked for. */
+  chosen?: boolean
   /** Without a way out. */
   internal: boolean
   labels: Record<string, string>
@@ -69,7 +74,7 @@ export function addNetwork(root: string, name: string, options: NetworkOptions):
   checkName('network', name)
   if (name === 'none' || name === 'host' || existsSync(file(root, name)))
     throw new RuntimeError('NAME_TAKEN', `network ${name}: there is one of that name`)
-  const taken = [...listNetworks(root).map(n => ({ start: number(n.subnet), prefix: n.prefix })), ...routes()]
+  const taken = [...listNetworks(root).map(rangeOf), ...routes()]
   const { start, prefix } = options.subnet === undefined ? free(taken) : parse(options.subnet)
   const other = taken.find(t => overlap(t, { start, prefix }))
   if (other !== undefined)
@@ -88,11 +93,41 @@ export function addNetwork(root: string, name: string, options: NetworkOptions):
     subnet: dotted(start),
     prefix,
     gateway,
+    ...(options.subnet === undefined && options.gateway === undefined ? { chosen: true } : {}),
     internal: options.internal === true,
     labels: options.labels ?? {},
   }
   writeJson(file(root, name), network)
   return network
+}
+
+/**
+ * Runs `make`, which brings a network up, with a subnet that is free on the machine at that moment: another store, or
+ * another program, may have taken it since the network was made, and then one that was chosen here is chosen anew. Stores
+ * know nothing of each other, so they take turns by a lock on what they share, the network namespace. The caller holds the
+ * networks' lock, and the network is down, nobody has a lease. Throws INVALID when a subnet that was asked for is taken.
+ */
+export function withFreeSubnet<T>(root: string, network: Network, make: (network: Network) => T): T {
+  const lock = openSync('/proc/thread-self/ns/net', 'r')
+  try {
+    flock(lock, LOCK.EX)
+    const used = routes()
+    const other = used.find(range => overlap(range, rangeOf(network)))
+    if (other === undefined) return make(network)
+    if (network.chosen !== true)
+      throw new RuntimeError(
+        'INVALID',
+        `network ${network.name}: its subnet ${network.subnet}/${network.prefix} overlaps a route of this machine, ` +
+          `${dotted(other.start)}/${other.prefix}`,
+      )
+    const others = listNetworks(root).filter(n => n.name !== network.name)
+    const { start, prefix } = free([...others.map(rangeOf), ...used])
+    const moved = { ...network, subnet: dotted(start), prefix, gateway: dotted(start + 1) }
+    writeJson(file(root, network.name), moved)
+    return make(moved)
+  } finally {
+    closeSync(lock)
+  }
 }
 
 /** Forgets a network that nobody uses. The caller holds the lock. Throws NO_SUCH_NETWORK, IN_USE. */
@@ -128,6 +163,10 @@ export function freeAddress(network: Network, leases: Leases): string {
 interface Range {
   start: number
   prefix: number
+}
+
+function rangeOf(network: Network): Range {
+  return { start: number(network.subnet), prefix: network.prefix }
 }
 
 function number(address: string): number {
