@@ -7,14 +7,14 @@ import { differencesOf } from './scratch.js'
 import type { Layers, Target, Tree } from './target.js'
 
 /** Trees below a new directory in `scratch`, which must lie on a filesystem with xattrs and device nodes. */
-export function hostTarget(scratch: string): Target {
+export function hostTarget(scratch: string, differences: Target['differences'] = {}): Target {
   const base = mkdtempSync(join(scratch, 'host-'))
   let count = 0
   return {
     name: 'host directory',
     kernel: true,
     layered: false,
-    differences: differencesOf(scratch),
+    differences: { ...differencesOf(scratch), ...differences },
     make(layers: Layers): Tree {
       const root = join(base, String(count++))
       mkdirSync(root)

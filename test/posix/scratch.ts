@@ -27,6 +27,20 @@ export function scratchDirectory(t: { teardown(run: () => void): void }, disk = 
   return path
 }
 
+/** As `scratchDirectory`, in the mount namespace of a user namespace: no device nodes and trusted attributes are asked for. */
+export function namespaceScratch(t: { teardown(run: () => void): void }): string {
+  const path = mkdtempSync(join(tmpdir(), 'lamina-posix-'))
+  const memory = mount('lamina-test', path, 'tmpfs', 0, 'mode=755') === 0
+  const holds = setxattrat(AT.FDCWD, path, 'user.a', Buffer.from('x')) === 0
+  if (holds) removexattrat(AT.FDCWD, path, 'user.a')
+  if (memory && !holds) umount(path)
+  t.teardown(() => {
+    if (memory && holds && umount(path, MNT.DETACH) === 0) rmdirSync(path)
+    else removeTree(AT.FDCWD, path)
+  })
+  return path
+}
+
 /** Why trees with owners, device nodes and trusted attributes cannot be made here, or undefined. */
 export function missingForTrees(): string | undefined {
   if (process.geteuid?.() !== 0) return 'needs root: trees with owners, device nodes and trusted attributes'

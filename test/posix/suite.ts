@@ -64,17 +64,15 @@ async function group(
   where: Place,
   list: readonly { case: Case; layers: Layers }[],
 ): Promise<void> {
-  const run = list.filter(({ case: c }) => (!c.kernel || target.kernel) && (!c.layered || target.layered))
+  const fitting = list.filter(({ case: c }) => (!c.kernel || target.kernel) && (!c.layered || target.layered))
+  const why = (c: Case): string | undefined => target.differences[c.title] ?? target.differences[c.difference ?? '']
+  const run = fitting.filter(({ case: c }) => why(c) === undefined)
   if (run.length === 0) return
   await t.test(`${target.name}: ${where}`, async t => {
+    for (const { case: c } of fitting) if (why(c) !== undefined) t.comment(`skip: ${c.title}: ${why(c)}`)
     const tree = target.make(compose(run.map(r => r.layers)))
     try {
       for (const [i, { case: c }] of run.entries()) {
-        const reason = target.differences[c.title] ?? target.differences[c.difference ?? '']
-        if (reason !== undefined) {
-          t.comment(`skip: ${c.title}: ${reason}`)
-          continue
-        }
         await t.test(c.title, async t => {
           c.run(t, { fs: scope(tree.fs, prefix(i)), base: prefix(i), tree, target, place: where })
         })
