@@ -2,6 +2,7 @@
  * Owns mount calls, old (mount(2)) and new (open_tree, fsopen, move_mount, mount_setattr; Linux 5.2-5.12, raw numbers).
  * Paths are byte strings, results `>= 0` or `-errno`.
  */
+import { E } from '../errno.js'
 import { MOUNT_ATTR, OPEN_TREE } from './constants.js'
 import { NR, NRA, addressOf, cpath, cpath2, libc, ret, scratch, syscall6 } from './libc.js'
 
@@ -67,7 +68,9 @@ export function mountSetattr(
 export function readOnlyClone(path: string): number {
   const fd = openTree(-100, path, OPEN_TREE.CLONE)
   if (fd < 0) return fd
-  const r = mountSetattr(fd, '', 0x1000, MOUNT_ATTR.RDONLY | MOUNT_ATTR.NOATIME, MOUNT_ATTR.ATIME_MASK)
+  let r = mountSetattr(fd, '', 0x1000, MOUNT_ATTR.RDONLY | MOUNT_ATTR.NOATIME, MOUNT_ATTR.ATIME_MASK)
+  // A user namespace may not change what its mounts say of access times; read-only is enough to keep them still.
+  if (r === -E.EPERM) r = mountSetattr(fd, '', 0x1000, MOUNT_ATTR.RDONLY, 0)
   if (r < 0) {
     syscallClose(fd)
     return r

@@ -70,9 +70,13 @@ function frozenSize(tree: Tree, node: Node, successor: Node, st: Stat): void {
   st.ino = node.ino
 }
 
-/** Seconds for which the kernel may keep a node's attributes: none while a writer may change them unseen (mmap). */
+/**
+ * Seconds for which the kernel may keep a node's attributes: none while a writer may change them unseen (mmap), or while they
+ * are changed under another node id (swap.ts).
+ */
 export function attrTimeout(node: Node): number {
-  return node.extra !== null && node.extra.writers > 0 ? 0 : FOREVER
+  const { extra } = node
+  return extra !== null && (extra.writers > 0 || extra.successor !== null) ? 0 : FOREVER
 }
 
 /** Fills an entry whose `attr` is filled already, and counts the lookup. */

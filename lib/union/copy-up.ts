@@ -20,7 +20,7 @@ import { Stat, statat } from '../sys/stat.js'
 import { completeData } from './complete-copy.js'
 import { copyData, emptyCopy, setTimes, temporary } from './copy-data.js'
 import { enterIndex, holdOffset } from './hard-links.js'
-import { setImpure } from './marks.js'
+import { setImpure, setOrAside } from './marks.js'
 import { mutate } from './mutate.js'
 import { DirKind, extraOf, type Node, Presence } from './node.js'
 import { lowerPath } from './redirect.js'
@@ -95,17 +95,15 @@ function copyMetadata(tree: Tree, layer: Layer, from: number, name: string, st: 
   if (work === null) return -E.EROFS
   let r = ownedCopy(tree, mutate.chownat(work.fd, name, st.uid, st.gid))
   if (r === KEEP_ASIDE) {
-    // What cannot carry attributes of users (symlinks, devices) is its maker's.
-    r = mutate.setxattrat(work.fd, name, OVERRIDE_STAT, overrideOf(st))
-    if (r === -E.EPERM || r === -E.EOPNOTSUPP) r = 0
+    r = setOrAside(tree, work.fd, name, OVERRIDE_STAT, overrideOf(st))
   }
   if (r < 0) return r
-  r = copyXattrs(layer, from, work.fd, name)
+  r = copyXattrs(tree, layer, from, work.fd, name)
   if (r < 0) return r
   return (st.mode & S.IFMT) === S.IFLNK ? 0 : mutate.chmodat(work.fd, name, st.mode & 0o7777)
 }
 
-function copyXattrs(layer: Layer, from: number, fd: number, name: string): number {
+function copyXattrs(tree: Tree, layer: Layer, from: number, fd: number, name: string): number {
   const names = layer.listxattr(from)
   if (typeof names === 'number') return names === -E.EOPNOTSUPP ? 0 : names
   for (const xattr of names) {
@@ -114,9 +112,8 @@ function copyXattrs(layer: Layer, from: number, fd: number, name: string): numbe
       if (value === -E.ENODATA) continue
       return value
     }
-    const r = mutate.setxattrat(fd, name, storedName(xattr), value)
-    // An ACL or a label that the upper's filesystem cannot hold at all is left behind, as the kernel's overlayfs does.
-    if (r < 0 && r !== -E.EOPNOTSUPP) return r
+    const r = tolerable(tree, xattr, mutate.setxattrat(fd, name, storedName(xattr), value))
+    if (r < 0) return r
   }
   return 0
 }
@@ -222,15 +219,19 @@ function dressFile(tree: Tree, node: Node, fd: number, st: Stat): number {
     for (let i = 0; i < names.length && r >= 0; i++) {
       const name = names[i] as string
       const value = layer.getxattr(faceNode(node), name)
-      if (typeof value !== 'number') r = tolerable(mutate.fsetxattr(fd, storedName(name), value))
+      if (typeof value !== 'number') r = tolerable(tree, name, mutate.fsetxattr(fd, storedName(name), value))
     }
   }
   return r < 0 ? r : mutate.fchmod(fd, st.mode & 0o7777)
 }
 
-/** An ACL or a label that the upper's filesystem cannot hold at all is left behind, as the kernel's overlayfs does. */
-function tolerable(r: number): number {
-  return r === -E.EOPNOTSUPP ? 0 : r
+/**
+ * An ACL or a label that the upper's filesystem cannot hold at all is left behind, as the kernel's overlayfs does; so is, in
+ * a user namespace, what only the machine's root may set, and only it may see.
+ */
+function tolerable(tree: Tree, name: string, r: number): number {
+  if (r === -E.EOPNOTSUPP) return 0
+  return r === -E.EPERM && tree.xattrPrefix === 'user.overlay.' && /^(trusted|security)\./.test(name) ? 0 : r
 }
 
 /** A metacopy whose data is not under its own name in the lowers says where. */

@@ -11,6 +11,7 @@ import { isDeviceWhiteout, isMark, MARK } from '../layer/whiteout.js'
 import { S } from '../sys/constants.js'
 import { statat, type Stat } from '../sys/stat.js'
 import { listxattrat } from '../sys/xattr.js'
+import { keptAside } from './aside.js'
 import { statNode } from './attributes.js'
 import { isUpperWhiteout, readDirectoryMarks, readMark, text, validRedirect } from './marks.js'
 import { DirKind, Directory, extraOf, type LowerRef, type Node, Presence } from './node.js'
@@ -62,19 +63,12 @@ function foundUpperFile(tree: Tree, parent: Node, fd: number, name: string, type
     const names = listxattrat(fd, name)
     if (typeof names !== 'number' && names.length > 0) {
       for (const xattr of names) {
-        if (xattr.endsWith('overlay.origin')) {
-          const value = readMark(tree, fd, name, 'origin')
-          const origin = value === undefined ? -1 : tree.origins.decode(value)
-          if (origin > 0) ino = origin
-        } else if (xattr.endsWith('overlay.lamina')) {
-          const value = readMark(tree, fd, name, 'lamina')
-          const origin = value === undefined ? -1 : tree.origins.decodeOwn(value)
-          if (origin > 0) ino = origin
-        } else if (xattr.endsWith('overlay.metacopy')) presence = Presence.Meta
+        if (xattr.endsWith('overlay.origin') || xattr.endsWith('overlay.lamina')) ino = originOf(tree, fd, name, ino)
+        else if (xattr.endsWith('overlay.metacopy')) presence = Presence.Meta
         else if (xattr.endsWith('overlay.redirect'))
           redirect = validRedirect(text(readMark(tree, fd, name, 'redirect') ?? 0))
       }
-    }
+    } else if (keptAside(type) && (tree.work?.aside ?? null) !== null) ino = originOf(tree, fd, name, ino)
   }
   const indexed = st.nlink > 1 && type !== S.IFDIR
   // A file that had several names may be down to this one.
@@ -102,6 +96,15 @@ function foundUpperFile(tree: Tree, parent: Node, fd: number, name: string, type
   }
   const r = statNode(tree, node, st)
   return r < 0 ? r : node
+}
+
+/** The number shown for what `name` was copied up from, `own` where that is not known. */
+function originOf(tree: Tree, fd: number, name: string, own: number): number {
+  const handle = readMark(tree, fd, name, 'origin')
+  const number = handle === undefined ? readMark(tree, fd, name, 'lamina') : undefined
+  const origin =
+    handle !== undefined ? tree.origins.decode(handle) : number !== undefined ? tree.origins.decodeOwn(number) : -1
+  return origin > 0 ? origin : own
 }
 
 /** The lower regular file that holds a metacopy's data. */

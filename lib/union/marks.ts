@@ -11,11 +11,13 @@
  * | nlink | `U+1`, `L-1` | indexed file | how many names the union has |
  * | lamina | decimal | copied up | the inode number shown, where the layer has no file handles |
  */
+import { E } from '../errno.js'
 import { S } from '../sys/constants.js'
 import { getxattrat, getxattrSizeAt, listxattrat } from '../sys/xattr.js'
 import { bareName, FUSE_OVERLAYFS, isDeviceWhiteout, TRUSTED, USER } from '../layer/whiteout.js'
-import { statat, type Stat } from '../sys/stat.js'
+import { statat, Stat } from '../sys/stat.js'
 import { OPAQUE_MARK } from '../layer/whiteout.js'
+import { keptAside } from './aside.js'
 import { mutate } from './mutate.js'
 import type { Node } from './node.js'
 import type { Tree } from './tree.js'
@@ -65,7 +67,9 @@ export function readMark(tree: Tree, fd: number, name: string, bare: string): Bu
   const value = getxattrat(fd, name, tree.xattrPrefix + bare)
   if (typeof value !== 'number') return value
   const other = getxattrat(fd, name, (tree.xattrPrefix === TRUSTED ? USER : TRUSTED) + bare)
-  return typeof other === 'number' ? undefined : other
+  if (typeof other !== 'number') return other
+  const aside = getAside(tree, fd, name, tree.xattrPrefix + bare)
+  return typeof aside === 'number' ? undefined : aside
 }
 
 export function text(value: Buffer | number): string {
@@ -73,7 +77,25 @@ export function text(value: Buffer | number): string {
 }
 
 export function setMark(tree: Tree, fd: number, name: string, bare: string, value: Buffer): number {
-  return mutate.setxattrat(fd, name, tree.xattrPrefix + bare, value)
+  return setOrAside(tree, fd, name, tree.xattrPrefix + bare, value)
+}
+
+const asideSt = new Stat()
+
+/** Sets a `user.` attribute of an upper inode, aside if it is of a type that takes none. Returns 0 or `-errno`. */
+export function setOrAside(tree: Tree, fd: number, name: string, attribute: string, value: Buffer): number {
+  const r = mutate.setxattrat(fd, name, attribute, value)
+  const aside = tree.work?.aside ?? null
+  if (r !== -E.EPERM || aside === null) return r
+  const s = statat(fd, name, asideSt)
+  return s < 0 ? s : keptAside(asideSt.mode) ? aside.set(asideSt, attribute, value) : r
+}
+
+/** What is kept aside of `name` below `fd`, or `-ENODATA`. */
+function getAside(tree: Tree, fd: number, name: string, attribute: string): Buffer | number {
+  const aside = tree.work?.aside ?? null
+  if (aside === null || statat(fd, name, asideSt) < 0 || !keptAside(asideSt.mode)) return -E.ENODATA
+  return aside.get(asideSt, attribute)
 }
 
 export function setOpaque(tree: Tree, fd: number, name: string): number {

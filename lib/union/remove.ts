@@ -8,6 +8,7 @@ import { O } from '../sys/constants.js'
 import { close, openat } from '../sys/file.js'
 import type { Stat } from '../sys/stat.js'
 import { isDeviceWhiteout } from '../layer/whiteout.js'
+import { keptAside } from './aside.js'
 import { copyUp, copyUpDirectory } from './copy-up.js'
 import { holdOffset, leaveIndex, linkUp } from './hard-links.js'
 import { isEmpty, noteRemoved } from './listing.js'
@@ -76,11 +77,19 @@ export function lost(tree: Tree, node: Node, parent: Node, name: string): void {
     tree.listings.delete(node)
   }
   tree.removeName(node, parent, name)
+  forgetAside(tree, node)
   if (node.parent === null && tree.linked.get(node.ino) === node) {
     // Without a link left the number may be given to a new file at once.
     if (statUpper(tree, node, tree.st2) < 0 || tree.st2.nlink === 0 || gone(tree, node)) tree.linked.delete(node.ino)
   }
   tree.collect(node)
+}
+
+/** What was kept aside for an inode goes with its last name. */
+function forgetAside(tree: Tree, node: Node): void {
+  const aside = tree.work?.aside ?? null
+  if (aside === null || !keptAside(node.type) || node.upper === Presence.None || node.parent !== null) return
+  if (statUpper(tree, node, tree.st2) >= 0 && tree.st2.nlink === 0) aside.forget(tree.st2.ino)
 }
 
 function gone(tree: Tree, node: Node): boolean {

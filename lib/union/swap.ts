@@ -42,6 +42,7 @@ export function swap(tree: Tree, node: Node): number {
   node.name = ''
   node.upper = Presence.None
   old.successor = fresh
+  tree.host.invalidateAttributes(node.id)
   extraOf(fresh).predecessors++
   return -E.ESTALE
 }

@@ -19,7 +19,7 @@ import type { Caller, DirSink, Entry, Filesystem, Host, Io, NodeId, OpenResult, 
 import { copyFileRange, fallocate, fsync, fsyncdir, lseek, read, write } from './io.js'
 import { ioctl, statfs } from './ioctls.js'
 import { lookup } from './lookup.js'
-import { Presence } from './node.js'
+import { type Node, Presence } from './node.js'
 import { create, open, release, tmpfile } from './open.js'
 import { finishAll } from './partial.js'
 import { readdir } from './readdir.js'
@@ -40,6 +40,17 @@ export class Union implements Filesystem {
   #maker(caller: Caller): Caller {
     const { ids } = this.#tree
     return ids === null ? caller : ids.caller(caller)
+  }
+
+  /**
+   * Whether the kernel knows the file that `id` means by another id (swap.ts). Its attributes under that one are dropped, and
+   * under this one they are not to be kept.
+   */
+  #swapped(id: NodeId, node: Node): boolean {
+    const living = node.extra?.successor ?? node
+    if (living.id === id) return false
+    this.#tree.host.invalidateAttributes(living.id)
+    return true
   }
 
   init(host: Host): void {
@@ -72,12 +83,16 @@ export class Union implements Filesystem {
 
   getattr(_caller: Caller, id: NodeId, _handle: number, out: Stat): number {
     const node = this.#tree.get(id)
-    return node === undefined ? -E.ESTALE : getattr(this.#tree, node, out)
+    if (node === undefined) return -E.ESTALE
+    const r = getattr(this.#tree, node, out)
+    return r > 0 && node.id !== id ? 0 : r
   }
 
   setattr(caller: Caller, id: NodeId, request: SetAttr, out: Stat): number {
     const node = this.#tree.get(id)
-    return node === undefined ? -E.ESTALE : setattr(this.#tree, caller, node, request, out)
+    if (node === undefined) return -E.ESTALE
+    const r = setattr(this.#tree, caller, node, request, out)
+    return r >= 0 && this.#swapped(id, node) ? 0 : r
   }
 
   readlink(_caller: Caller, id: NodeId): string | number {
@@ -110,7 +125,8 @@ export class Union implements Filesystem {
   link(_caller: Caller, id: NodeId, parent: NodeId, name: string, out: Entry): number {
     const node = this.#tree.get(id)
     const dir = this.#tree.get(parent)
-    return node === undefined || dir === undefined ? -E.ESTALE : link(this.#tree, node, dir, name, out)
+    if (node === undefined || dir === undefined) return -E.ESTALE
+    return link(this.#tree, node.extra?.successor ?? node, dir, name, out)
   }
 
   unlink(_caller: Caller, parent: NodeId, name: string): number {
@@ -218,7 +234,10 @@ export class Union implements Filesystem {
 
   setxattr(_caller: Caller, id: NodeId, name: string, value: Buffer, flags: number, killSgid: boolean): number {
     const node = this.#tree.get(id)
-    return node === undefined ? -E.ESTALE : setxattr(this.#tree, node, name, value, flags, killSgid)
+    if (node === undefined) return -E.ESTALE
+    const r = setxattr(this.#tree, node, name, value, flags, killSgid)
+    if (r >= 0) this.#swapped(id, node)
+    return r
   }
 
   listxattr(caller: Caller, id: NodeId): string[] | number {
@@ -228,7 +247,10 @@ export class Union implements Filesystem {
 
   removexattr(_caller: Caller, id: NodeId, name: string): number {
     const node = this.#tree.get(id)
-    return node === undefined ? -E.ESTALE : removexattr(this.#tree, node, name)
+    if (node === undefined) return -E.ESTALE
+    const r = removexattr(this.#tree, node, name)
+    if (r >= 0) this.#swapped(id, node)
+    return r
   }
 
   ioctl(_caller: Caller, id: NodeId, _handle: number, command: number, input: Buffer, reply: Buffer): number {

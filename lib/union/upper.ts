@@ -12,6 +12,8 @@ import { readlinkat } from '../sys/dir.js'
 import { close, openat } from '../sys/file.js'
 import { Stat, statat } from '../sys/stat.js'
 import { fgetxattr, flistxattr, getxattrat, listxattrat } from '../sys/xattr.js'
+import { keptAside } from './aside.js'
+import { setOrAside } from './marks.js'
 import { mutate } from './mutate.js'
 import type { Node } from './node.js'
 import type { Tree } from './tree.js'
@@ -68,8 +70,14 @@ export function statUpper(tree: Tree, node: Node, st: Stat): number {
   const fd = locate(tree, node)
   if (fd < 0) return fd
   const r = tree.name === '' ? statat(fd, '', st, AT.EMPTY_PATH) : statat(fd, tree.name, st)
-  if (r >= 0 && tree.work !== null && !tree.work.owners) applyOverride(st, getxattrUpper(tree, node, OVERRIDE_STAT))
+  if (r >= 0 && tree.work !== null && !tree.work.owners) applyOverride(st, overrideAt(tree, node, st))
   return r
+}
+
+/** The owner kept beside an upper inode, `st` being its stat: an attribute's value or `-errno`. */
+function overrideAt(tree: Tree, node: Node, st: Stat): Buffer | number {
+  const aside = tree.work?.aside ?? null
+  return aside !== null && keptAside(st.mode) ? aside.get(st, OVERRIDE_STAT) : getxattrUpper(tree, node, OVERRIDE_STAT)
 }
 
 /** Opens the upper file itself; the final component is never followed. */
@@ -91,7 +99,7 @@ function reopen(node: Node, fd: number): number {
 }
 
 export function chmodUpper(tree: Tree, node: Node, mode: number): number {
-  if (tree.work !== null && !tree.work.owners && typeof getxattrUpper(tree, node, OVERRIDE_STAT) !== 'number') {
+  if (keepsOwner(tree, node)) {
     const r = override(tree, node, -1, -1, mode)
     if (r < 0) return r
   }
@@ -100,7 +108,10 @@ export function chmodUpper(tree: Tree, node: Node, mode: number): number {
   return tree.name === '' ? mutate.chmodat(AT.FDCWD, self(fd), mode) : mutate.chmodat(fd, tree.name, mode)
 }
 
+/** Changes owner and group; 0xffffffff and -1 leave an id as it is. */
 export function chownUpper(tree: Tree, node: Node, uid: number, gid: number): number {
+  // What is kept beside is what is shown, so it is what has to change, also back to an owner that the file could have.
+  if (keepsOwner(tree, node)) return overrideOwner(tree, node, uid, gid)
   const fd = locate(tree, node)
   if (fd < 0) return fd
   const r =
@@ -108,18 +119,34 @@ export function chownUpper(tree: Tree, node: Node, uid: number, gid: number): nu
       ? mutate.chownat(fd, '', uid, gid, AT.EMPTY_PATH)
       : mutate.chownat(fd, tree.name, uid, gid, AT.SYMLINK_NOFOLLOW)
   if (r >= 0 || tree.work === null || tree.work.owners || (r !== -E.EINVAL && r !== -E.EPERM)) return r
+  return overrideOwner(tree, node, uid, gid)
+}
+
+function overrideOwner(tree: Tree, node: Node, uid: number, gid: number): number {
   return override(tree, node, uid === 0xffffffff ? -1 : uid, gid === 0xffffffff ? -1 : gid, -1)
 }
 
 const kept = new Stat()
 
-/** Keeps another owner or mode (-1: as it is) beside an upper file that cannot have it. Symlinks and devices cannot keep it. */
+/** Whether an upper inode's owner is kept beside it. */
+function keepsOwner(tree: Tree, node: Node): boolean {
+  if (tree.work === null || tree.work.owners) return false
+  const fd = locate(tree, node)
+  if (fd < 0 || statat(fd, tree.name, kept, tree.name === '' ? AT.EMPTY_PATH : AT.SYMLINK_NOFOLLOW) < 0) return false
+  return typeof overrideAt(tree, node, kept) !== 'number'
+}
+
+/** Keeps another owner or mode (-1: as it is) beside an upper inode that cannot have it. */
 function override(tree: Tree, node: Node, uid: number, gid: number, mode: number): number {
   const r = statUpper(tree, node, kept)
   if (r < 0) return r
   if (uid >= 0) kept.uid = uid
   if (gid >= 0) kept.gid = gid
-  if (mode >= 0) kept.mode = mode
+  if (mode >= 0) kept.mode = (kept.mode & S.IFMT) | mode
+  // As chown(2) does on every filesystem.
+  else if (node.type === S.IFREG) kept.mode &= ~(S.ISUID | ((kept.mode & 0o010) === 0 ? 0 : S.ISGID))
+  const fd = keptAside(kept.mode) ? locate(tree, node) : -1
+  if (fd >= 0 && tree.name !== '') return setOrAside(tree, fd, tree.name, OVERRIDE_STAT, overrideOf(kept))
   return setxattrUpper(tree, node, OVERRIDE_STAT, overrideOf(kept), 0)
 }
 

@@ -10,6 +10,7 @@ import { AT, DT, LOCK, O, S } from '../sys/constants.js'
 import { listdir } from '../sys/dir.js'
 import { close, flock, openat, pread } from '../sys/file.js'
 import { statat, Stat } from '../sys/stat.js'
+import { Aside } from './aside.js'
 import { mutate } from './mutate.js'
 
 /** How whiteouts are written: what the upper's filesystem allows. */
@@ -30,6 +31,9 @@ export class Work {
   readonly owners: boolean
   /** O_TMPFILE files can be made in the upper's filesystem. */
   readonly tmpfile: boolean
+
+  /** Where attributes are kept that an inode cannot take; null where all take `trusted.` ones. */
+  readonly aside: Aside | null
 
   readonly #lock: number
   #count = 0
@@ -57,6 +61,7 @@ export class Work {
       if (swept < 0) throw new FsError(swept, 'sweep', `${path}/work`)
       this.indexFd = ensureDirectory(this.#lock, 'index', path)
       this.xattrPrefix = this.#probeXattrs(xattrs, path)
+      this.aside = this.xattrPrefix === 'user.overlay.' ? new Aside(this.#lock) : null
       this.whiteoutForm = this.#probeWhiteout()
       this.tmpfile = this.#probeTmpfile()
       this.owners = this.#probeOwners()
@@ -104,6 +109,7 @@ export class Work {
   /** Leaves the directory clean (but for a volatile mount's mark, which only a sync could make untrue) and unlocked. */
   close(): void {
     if (!this.#volatile) removeInside(this.fd)
+    this.aside?.close()
     close(this.fd)
     if (this.indexFd >= 0) close(this.indexFd)
     close(this.#lock)

@@ -31,8 +31,10 @@ export function scratchDirectory(t: { teardown(run: () => void): void }, disk = 
 export function namespaceScratch(t: { teardown(run: () => void): void }): string {
   const path = mkdtempSync(join(tmpdir(), 'lamina-posix-'))
   const memory = mount('lamina-test', path, 'tmpfs', 0, 'mode=755') === 0
-  const holds = setxattrat(AT.FDCWD, path, 'user.a', Buffer.from('x')) === 0
-  if (holds) removexattrat(AT.FDCWD, path, 'user.a')
+  const at = open(path, O.PATH | O.DIRECTORY)
+  const holds = setxattrat(at, '.', 'user.a', Buffer.from('x')) === 0
+  if (holds) removexattrat(at, '.', 'user.a')
+  close(at)
   if (memory && !holds) umount(path)
   t.teardown(() => {
     if (memory && holds && umount(path, MNT.DETACH) === 0) rmdirSync(path)

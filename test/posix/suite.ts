@@ -16,6 +16,7 @@ import { permissionCases } from './cases/permissions.js'
 import { renameCases } from './cases/rename.js'
 import { specialCases } from './cases/special.js'
 import { xattrCases } from './cases/xattrs.js'
+import { xfstestsCases } from './cases/xfstests.js'
 import { place, places, type Case, type Place } from './case.js'
 import { dir, type Item } from './population.js'
 import { scope } from './scope.js'
@@ -35,6 +36,7 @@ export const cases: readonly Case[] = [
   ...mappingCases,
   ...layerCases,
   ...peerFaultCases,
+  ...xfstestsCases,
 ]
 
 /** Runs every case on the target. `POSIX_ONLY` in the environment keeps titles that contain it. */

@@ -218,8 +218,11 @@ export class UnionVfs implements Vfs {
       if (other >= 0 && (flags & RENAME.NOREPLACE) !== 0) return -E.EEXIST
       if (other < 0 && exchange) return -E.ENOENT
       const clean = (p: string): string => `${p}/`
-      if (clean(newPath).startsWith(clean(path)) && newPath !== path) return -E.EINVAL
-      if (clean(path).startsWith(clean(newPath)) && newPath !== path) return exchange ? -E.EINVAL : -E.ENOTEMPTY
+      // Only directories are anybody's parents: a path may lead through a symlink of the same name.
+      const [isDir, overDir] = [kind(source) === S.IFDIR, other >= 0 && kind(target) === S.IFDIR]
+      if (isDir && clean(newPath).startsWith(clean(path)) && newPath !== path) return -E.EINVAL
+      if (overDir && clean(path).startsWith(clean(newPath)) && newPath !== path)
+        return exchange ? -E.EINVAL : -E.ENOTEMPTY
       if (other === node) return 0
       if (other >= 0 && !exchange) {
         if (kind(source) === S.IFDIR && kind(target) !== S.IFDIR) return -E.ENOTDIR

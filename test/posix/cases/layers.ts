@@ -25,9 +25,11 @@ function raw(c: Context, path: string): string {
 function rawXattr(c: Context, path: string, name: string): string | undefined {
   const slash = path.lastIndexOf('/')
   const at = open(`${c.tree.upper}/${c.base}/${path.slice(0, Math.max(slash, 0))}`, O.PATH)
-  const value = getxattrat(at, path.slice(slash + 1), `trusted.overlay.${name}`)
+  const value = ['trusted', 'user']
+    .map(namespace => getxattrat(at, path.slice(slash + 1), `${namespace}.overlay.${name}`))
+    .find(v => typeof v !== 'number')
   if (at >= 0) close(at)
-  return typeof value === 'number' ? undefined : value.toString('latin1')
+  return typeof value === 'object' ? value.toString('latin1') : undefined
 }
 
 export const layerCases: readonly Case[] = [
