@@ -16,11 +16,12 @@ const packages = {
     'erofs-utils',
     'libcap2-bin',
     'util-linux',
+    'fuse-overlayfs',
   ],
   'images, as peers and oracles': ['skopeo', 'umoci', 'buildah', 'docker-registry', 'zstd'],
   'real root filesystems': ['mmdebstrap'],
   'containers: networks, users, runtimes': ['iproute2', 'nftables', 'uidmap', 'crun'],
-  'real programs on the mount': ['git', 'rsync', 'sqlite3', 'gcc', 'libc6-dev', 'curl', 'procps'],
+  'real programs on the mount': ['git', 'rsync', 'sqlite3', 'gcc', 'libc6-dev', 'curl', 'procps', 'python3'],
   'the explorer in a browser': ['chromium'],
   'shells, for completion': ['zsh', 'fish'],
 }

@@ -194,7 +194,8 @@ export function extraOf(node: Node): Extra {
 export class NodeTable {
   readonly #nodes: (Node | undefined)[] = [undefined]
   readonly #free: number[] = []
-  #generation = 0
+  /** Starts anywhere, so that a file handle of an earlier mount opens nothing here. */
+  #generation = Math.floor(Math.random() * 0x40000000)
   size = 0
 
   /** Id for a new node. */

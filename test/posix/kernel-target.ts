@@ -4,7 +4,7 @@
  */
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { check } from '../../lib/errno.js'
+import { check, E } from '../../lib/errno.js'
 import { MNT } from '../../lib/sys/constants.js'
 import { mount, umount } from '../../lib/sys/mount.js'
 import { DirectoryVfs } from './directory-vfs.js'
@@ -48,7 +48,13 @@ export function kernelTarget(scratch: string): Target {
       const attach = (): void => {
         const dirs = lowers.toReversed().join(':')
         const data = `lowerdir=${dirs},upperdir=${upper},workdir=${work},${OPTIONS}`
-        check(mount('overlay', merged, 'overlay', 0, data), 'mount', merged)
+        let r = mount('overlay', merged, 'overlay', 0, data)
+        // An upper that was unmounted lazily is in use until the last file in it is closed, which the kernel does later.
+        for (let i = 0; i < 500 && r === -E.EBUSY; i++) {
+          Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20)
+          r = mount('overlay', merged, 'overlay', 0, data)
+        }
+        check(r, 'mount', merged)
       }
       attach()
       const fs = new DirectoryVfs(merged)

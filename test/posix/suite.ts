@@ -13,6 +13,7 @@ import { mappingCases } from './cases/mapping.js'
 import { nameCases } from './cases/names.js'
 import { peerFaultCases } from './cases/peer-faults.js'
 import { permissionCases } from './cases/permissions.js'
+import { processCases } from './cases/processes.js'
 import { renameCases } from './cases/rename.js'
 import { specialCases } from './cases/special.js'
 import { xattrCases } from './cases/xattrs.js'
@@ -34,6 +35,7 @@ export const cases: readonly Case[] = [
   ...specialCases,
   ...permissionCases,
   ...mappingCases,
+  ...processCases,
   ...layerCases,
   ...peerFaultCases,
   ...xfstestsCases,
