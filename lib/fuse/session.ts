@@ -57,6 +57,8 @@ interface Parked {
 
 /** Spin that long after a request, in looks at the device; a look that finds nothing takes about 0.4 µs. */
 const SPIN_LOOKS = 80
+/** Nothing asked for as long as this: time for what would keep a request waiting. */
+const QUIET_MS = 300
 /** A loop that is never idle looks at its other fds that often. */
 const REQUESTS_PER_POLL = 1024
 
@@ -199,14 +201,17 @@ export class Session implements Host {
       if (this.#luck > 0) this.#luck--
     }
     this.#count(Counter.sleeps)
-    this.#poll(-1)
+    if (this.#fs.untidy !== true) this.#poll(-1)
+    else if (this.#poll(QUIET_MS) === 0) this.#fs.tidy?.()
   }
 
-  /** Waits for a request, a ring, or something on the further fds. */
-  #poll(timeout: number): void {
+  /** Waits for a request, a ring, or something on the further fds. Returns how many there are; 0: the time is over. */
+  #poll(timeout: number): number {
     this.#sincePoll = 0
-    if (this.#polls.poll(timeout) < 1) return
+    const ready = this.#polls.poll(timeout)
+    if (ready < 1) return ready
     for (let i = 0; i < this.#wakeFds; i++) if (this.#polls.revents(i + 2) !== 0) this.#woken = true
+    return ready
   }
 
   /** Collects finished jobs. True: somebody else rang. */

@@ -190,6 +190,15 @@ export class DirectoryLayer implements Layer {
     return { fd: this.#at(node), name: this.#name[node] ?? '' }
   }
 
+  tighten(): void {
+    let n = this.#refs.length
+    while (n > 1 && this.#refs[n - 1] === 0) n--
+    for (const slots of [this.#parent, this.#name, this.#refs]) slots.length = n
+    const free = this.#free.filter(slot => slot < n)
+    this.#free.length = 0
+    for (const slot of free) this.#free.push(slot)
+  }
+
   close(): void {
     this.#fds.clear()
     close(this.#fd)

@@ -51,6 +51,9 @@ export interface Layer {
   /** sha256 (hex) of a regular file's data where the layer knows it without reading; undefined where it does not. */
   digest?(node: LayerNode): string | undefined
 
+  /** Lets go of the room that nodes took which are released. */
+  tighten?(): void
+
   close(): void
 }
 

@@ -230,4 +230,9 @@ export interface Filesystem {
   /** ioctl(2): fills `reply` from its start, returns the bytes of it used; ENOTTY for what is not known. */
   ioctl(caller: Caller, node: NodeId, handle: number, command: number, input: Buffer, reply: Buffer): number
   statfs(node: NodeId, out: StatFs): number
+
+  /** Much of what was remembered is forgotten: the driver calls `tidy` when nothing has been asked for a while. */
+  readonly untidy?: boolean
+  /** Gives back memory that is not needed any more. May take a while; changes nothing that is seen. */
+  tidy?(): void
 }

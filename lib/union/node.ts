@@ -187,13 +187,18 @@ export function extraOf(node: Node): Extra {
   return (node.extra ??= new Extra())
 }
 
+/** Fewer places than twice this are no burden. */
+const LOOSE = 16_384
+
 /**
  * nodeid -> Node, dense, so that it costs a word per node. An id whose node is gone is given again, with another
  * generation: the kernel has forgotten the first by then (fuse(4): nodeid and generation together are unique).
  */
 export class NodeTable {
   readonly #nodes: (Node | undefined)[] = [undefined]
-  readonly #free: number[] = []
+  #free: number[] = []
+  /** How many places there were when `tighten` was last called. */
+  #tight = LOOSE
   /** Starts anywhere, so that a file handle of an earlier mount opens nothing here. */
   #generation = Math.floor(Math.random() * 0x40000000)
   size = 0
@@ -215,6 +220,20 @@ export class NodeTable {
 
   get(id: NodeId): Node | undefined {
     return this.#nodes[id]
+  }
+
+  /** Far more nodes have been here, since `tighten`, than are now. */
+  get loose(): boolean {
+    return this.#nodes.length > 2 * this.#tight && this.size < this.#nodes.length >> 1
+  }
+
+  /** Lets go of the places behind the last node. */
+  tighten(): void {
+    let n = this.#nodes.length
+    while (n > 1 && this.#nodes[n - 1] === undefined) n--
+    this.#nodes.length = n
+    this.#free = this.#free.filter(id => id < n)
+    this.#tight = Math.max(LOOSE, n)
   }
 
   remove(node: Node): void {

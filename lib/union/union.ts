@@ -11,6 +11,7 @@
  * the kernel is told (names, numbers, offsets) stays true until it is told otherwise.
  */
 import { E } from '../errno.js'
+import { giveBack } from '../sys/memory.js'
 import type { Stat, StatFs } from '../sys/stat.js'
 import { S } from '../sys/constants.js'
 import { enter, FOREVER, getattr, setattr } from './attributes.js'
@@ -260,5 +261,15 @@ export class Union implements Filesystem {
 
   statfs(_node: NodeId, out: StatFs): number {
     return statfs(this.#tree, out)
+  }
+
+  get untidy(): boolean {
+    return this.#tree.nodes.loose
+  }
+
+  tidy(): void {
+    this.#tree.nodes.tighten()
+    for (const layer of this.#tree.layers) layer.tighten?.()
+    giveBack()
   }
 }

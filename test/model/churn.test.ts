@@ -5,7 +5,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { S } from '../../lib/sys/constants.js'
 import { Stat } from '../../lib/sys/stat.js'
 import { ok, outcome } from '../posix/case.js'
@@ -69,7 +69,7 @@ else {
     })
 }
 
-function empty(t: t.Test, fs: Vfs, path: string): void {
+function empty(t: Test, fs: Vfs, path: string): void {
   const st = new Stat()
   for (const name of names(fs, path)) {
     const child = path === '' ? name : `${path}/${name}`

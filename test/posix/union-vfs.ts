@@ -634,6 +634,8 @@ export class UnionVfs implements Vfs {
       if (kind(st) !== S.IFDIR) return -E.ENOTDIR
       const part = parts[i] ?? ''
       const before = parts.slice(0, i)
+      // Above the root of a mount there is another directory, in which the names of a test are not.
+      if (part === '..' && before.length === 0) return -E.ENOENT
       if (part === '..') return this.#walk([...before.slice(0, -1), ...parts.slice(i + 1)].join('/'), follow, st, depth)
       node = this.#find(node, part, st)
       if (node < 0) return node

@@ -1,0 +1,4 @@
+/** pjdfstest on a directory lower. */
+import { pjdfstest } from './pjdfstest.js'
+
+await pjdfstest('a directory lower', {})
