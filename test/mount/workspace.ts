@@ -25,9 +25,16 @@ export interface Workspace {
   /** Mounts (by default `spec` on `point`), served by a process of its own. */
   mount(spec?: MountSpec, point?: string): Promise<MountRecord>
   /** Runs a shell script with $L $U $M the lower, the upper, the mountpoint; its output. Throws when it fails. */
-  sh(script: string, options?: { uid?: number; gid?: number }): string
+  sh(script: string, options?: RunOptions): string
   /** Runs a Python program; its output. Throws when it fails. */
-  python(program: string, options?: { uid?: number; gid?: number }): string
+  python(program: string, options?: RunOptions): string
+}
+
+/** As whom a program runs, and for how many ms at most (by default enough for all but long ones). */
+export interface RunOptions {
+  readonly uid?: number
+  readonly gid?: number
+  readonly timeout?: number
 }
 
 export function workspace(t: Test): Workspace {
@@ -48,9 +55,9 @@ export function workspace(t: Test): Workspace {
     for (const server of servers) await ended(server)
     rmSync(base, { recursive: true, force: true })
   })
-  const run = (file: string, args: string[], ids: { uid?: number; gid?: number } = {}): string => {
+  const run = (file: string, args: string[], options: RunOptions = {}): string => {
     const env = { ...process.env, L: lower, U: upper, M: point }
-    const r = spawnSync(file, args, { ...ids, env, cwd: '/', encoding: 'utf8', timeout: 200_000 })
+    const r = spawnSync(file, args, { timeout: 200_000, ...options, env, cwd: '/', encoding: 'utf8' })
     if (r.status !== 0) throw new Error(`exit ${r.status ?? r.signal}: ${r.stderr}`)
     return r.stdout
   }
@@ -66,8 +73,8 @@ export function workspace(t: Test): Workspace {
       points.add(where)
       return launchServer({ spec: which, mountpoint: where, runRoot })
     },
-    sh: (script, ids) => run('/bin/sh', ['-ec', script], ids),
-    python: (program, ids) => run('python3', ['-c', program], ids),
+    sh: (script, how) => run('/bin/sh', ['-ec', script], how),
+    python: (program, how) => run('python3', ['-c', program], how),
   }
 }
 
