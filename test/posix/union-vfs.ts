@@ -157,19 +157,20 @@ export class UnionVfs implements Vfs {
       const st = new Stat()
       const r = this.#fs.getattr(this.#caller, h.node, h.handle, st)
       if (r < 0) return r
-      // The VFS: only a file that never had a name may get its first one (I_LINKABLE).
-      if (st.nlink === 0 && (h.flags & O.TMPFILE) !== O.TMPFILE) return -E.ENOENT
-      return this.#linkNode(h.node, st, newPath)
+      // The VFS: only a file that never had a name may get its first one (I_LINKABLE); the new name is looked at before.
+      const linkable = st.nlink > 0 || (h.flags & O.TMPFILE) === O.TMPFILE
+      return this.#linkNode(h.node, st, newPath, linkable)
     })
   }
 
-  #linkNode(node: NodeId, st: Stat, newPath: string): number {
+  #linkNode(node: NodeId, st: Stat, newPath: string, linkable = true): number {
     const at = this.#parentOf(newPath)
     if (typeof at === 'number') return at
     const there = this.#find(at.parent, at.name, new Stat())
     if (there >= 0) return -E.EEXIST
     if (there !== -E.ENOENT) return there
     if (kind(st) === S.IFDIR) return -E.EPERM
+    if (!linkable) return -E.ENOENT
     const entry = newEntry()
     const r = this.#fs.link(this.#caller, node, at.parent, at.name, entry)
     if (r >= 0) this.#hold(entry.nodeid)
