@@ -1,4 +1,7 @@
-/** The suite on a mount made by root of a user namespace with a range of ids: no passthrough, `user.` marks. */
+/**
+ * Changes of every kind of file on a mount made by root of a user namespace: no passthrough, `user.` marks. The whole suite
+ * there is in rootless.long.ts.
+ */
 import t from 'tap'
 import { missingForMounts } from './scratch.js'
 import { inUserNamespace, missingForNamespaces } from './user-namespaces.js'
@@ -7,5 +10,6 @@ const missing = missingForMounts() ?? missingForNamespaces()
 if (missing !== undefined) t.plan(0, missing)
 else {
   t.setTimeout(170_000)
+  process.env['POSIX_ONLY'] ??= 'kind'
   await inUserNamespace(t, 'range', 'rootless-suite.js')
 }
