@@ -15,6 +15,9 @@ export type FromInside =
   | { readonly kind: 'drop' }
   | { readonly kind: 'failed'; readonly message: string }
 
+/** The machine's settings belong to its root, whose id the namespace's root may have: nobody inside writes them. */
+const SETTINGS = 'for d in /sys /proc/sys; do mount --rbind $d $d; mount -o remount,bind,ro $d; done;'
+
 /** Runs the program again inside with `args`; `onSample` gets what it measures. Throws what failed there. */
 export async function runInside(
   args: readonly string[],
@@ -24,7 +27,8 @@ export async function runInside(
   const asRoot = process.geteuid?.() === 0
   const unshare = asRoot ? ['--user', '--mount'] : ['--user', '--mount', '--map-root-user', '--map-auto']
   // The map is written by us, after which exec gives the program the capabilities of the namespace's root.
-  const shell = ['sh', '-c', 'read go <&4; exec "$0" "$@"', process.execPath, process.argv[1] ?? '', ...args]
+  const script = `read go <&4; exec sh -ec '${SETTINGS} exec "$0" "$@"' "$0" "$@"`
+  const shell = ['sh', '-c', script, process.execPath, process.argv[1] ?? '', ...args]
   const child = spawn('unshare', [...unshare, ...shell], {
     stdio: ['ignore', 'inherit', 'inherit', 'ipc', 'pipe'],
     cwd: '/',

@@ -144,13 +144,16 @@ export function unmount(mountpoint: string, lazy = false, force = false): number
 
 const AT_STATX_DONT_SYNC = 0x4000
 
-/** The device number (minor of 0:N) of the mount at `path` below `dirfd`, without asking its server; or `-errno`. */
+/**
+ * The device number (minor of 0:N) of the mount at `path` below `dirfd`, or with an empty path of the one whose fd that is,
+ * without asking its server; or `-errno`.
+ */
 export function mountDevice(dirfd: number, path: string): number {
-  const fd = openat(dirfd, path, O.PATH)
+  const fd = path === '' ? dirfd : openat(dirfd, path, O.PATH)
   if (fd < 0) return fd
   const st = new Stat()
   const r = statat(fd, '', st, AT.EMPTY_PATH | AT_STATX_DONT_SYNC)
-  close(fd)
+  if (path !== '') close(fd)
   return r < 0 ? r : devOf(st.dev).minor
 }
 
