@@ -14,7 +14,7 @@ import { AT, DT, O, RESOLVE, S } from '../sys/constants.js'
 import { listdir, readlinkat } from '../sys/dir.js'
 import { close, openat, openat2 } from '../sys/file.js'
 import { readOnlyClone } from '../sys/mount.js'
-import { statat, Stat } from '../sys/stat.js'
+import { fstatfs, statat, Stat, StatFs } from '../sys/stat.js'
 import { getxattrat, getxattrSizeAt, listxattrat } from '../sys/xattr.js'
 import { applyOverride } from './override.js'
 import { DT_WHT, type Layer, type LayerNode } from './layer.js'
@@ -56,6 +56,15 @@ export function openDirectoryLayer(path: string): DirectoryLayer {
   return new DirectoryLayer(path, fd, guarded, st.dev)
 }
 
+/** ext, XFS, tmpfs, EROFS, squashfs: on others (btrfs, overlayfs) a listing's inode numbers can differ from stat's. */
+const TRUE_NUMBERS = new Set([0xef53, 0x58465342, 0x01021994, 0xe0f5e1e2, 0x73717368])
+
+/** Whether the filesystem of directory `fd` lists the inode numbers (of what is no mount point) that stat has. */
+export function listsTrueNumbers(fd: number): boolean {
+  const st = new StatFs()
+  return fstatfs(fd, st) === 0 && TRUE_NUMBERS.has(st.type)
+}
+
 export class DirectoryLayer implements Layer {
   readonly root: LayerNode = ROOT
   readonly fsid: number
@@ -73,6 +82,8 @@ export class DirectoryLayer implements Layer {
   readonly #marks = new LRUCache<number, Marks>({ max: 4096 })
   readonly #fds: LRUCache<number, number>
   readonly #st = new Stat()
+  /** Listings have the inode numbers that stat has. */
+  readonly #numbers: boolean
   /** The layer keeps owners in attributes: its root says so. */
   readonly #overridden: boolean
 
@@ -81,6 +92,7 @@ export class DirectoryLayer implements Layer {
     this.guarded = guarded
     this.fsid = dev
     this.#fd = fd
+    this.#numbers = listsTrueNumbers(fd)
     this.#overridden = getxattrSizeAt(fd, '', OVERRIDE_STAT) > 0
     this.#fds = new LRUCache<number, number>({ max: OPEN_DIRECTORIES, dispose: fd => close(fd) })
   }
@@ -139,7 +151,8 @@ export class DirectoryLayer implements Layer {
       }
       if (type === DT.CHR && statat(fd, name, this.#st) === 0 && isDeviceWhiteout(this.#st)) type = DT_WHT
       else if (x && type === DT.REG && hasXattrWhiteout(fd, name)) type = DT_WHT
-      each(name, type, ino)
+      // A directory of an unguarded tree may be a mount point, which the listing shows from below.
+      each(name, type, this.#numbers && (this.guarded || type !== DT.DIR) ? ino : 0)
     })
     close(open)
     return r

@@ -27,7 +27,10 @@ export interface Layer {
 
   stat(node: LayerNode, st: Stat): number
 
-  /** Calls `each` for every entry but `.` and `..`, in the layer's order. Whiteouts come as DT_WHT under the name hidden. */
+  /**
+   * Calls `each` for every entry but `.` and `..`, in the layer's order. Whiteouts come as DT_WHT under the name hidden.
+   * `ino` is what `stat` says, or 0 where a listing cannot tell.
+   */
   list(dir: LayerNode, each: (name: string, type: number, ino: number) => void): number
 
   /** Whether `dir` hides what lower layers have under the same path. */

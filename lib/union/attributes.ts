@@ -11,7 +11,7 @@ import { UTIME_NOW, UTIME_OMIT } from '../sys/stat.js'
 import type { Stat } from '../sys/stat.js'
 import { copyUp } from './copy-up.js'
 import { type Caller, type Entry, type SetAttr, SetAttrValid } from './filesystem.js'
-import { subdirectories } from './listing.js'
+import { subdirectories } from './list.js'
 import { mutate } from './mutate.js'
 import { DirKind, type Node, Presence } from './node.js'
 import { mustSwap, swap } from './swap.js'
@@ -195,6 +195,7 @@ export function killPriv(tree: Tree, node: Node, keepMode = false): number {
       if (c < 0) return c
     }
   }
+  if (node.bare) return 0
   const r = removexattrUpper(tree, node, 'security.capability')
   return r === -E.ENODATA || r === -E.EOPNOTSUPP ? 0 : r
 }

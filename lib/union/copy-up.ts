@@ -20,6 +20,7 @@ import { Stat, statat } from '../sys/stat.js'
 import { completeData } from './complete-copy.js'
 import { copyData, emptyCopy, setTimes, temporary } from './copy-data.js'
 import { enterIndex, holdOffset } from './hard-links.js'
+import { noteCopiedUp } from './listing.js'
 import { setImpure, setOrAside } from './marks.js'
 import { mutate } from './mutate.js'
 import { DirKind, extraOf, type Node, Presence } from './node.js'
@@ -134,6 +135,7 @@ function place(tree: Tree, node: Node, temporary: string): number {
   }
   r = mutate.renameat2(work.fd, temporary, fd, node.name)
   if (r < 0) return r
+  noteCopiedUp(parent, node.name)
   restoreTimes(tree, parent, parentSt)
   return 0
 }

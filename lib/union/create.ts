@@ -16,7 +16,8 @@ import { copyUp, copyUpDirectory } from './copy-up.js'
 import { become, createMode, hasDefaultAcl, revert } from './creator.js'
 import type { Caller, Entry } from './filesystem.js'
 import { holdOffset } from './hard-links.js'
-import { noteAdded } from './listing.js'
+import { remember } from './list.js'
+import { Found, Listing, noteAdded } from './listing.js'
 import { hasMark, lookup } from './lookup.js'
 import { isUpperWhiteout, setImpure, setOpaque, setRedirect, text, validRedirect } from './marks.js'
 import { mutate } from './mutate.js'
@@ -62,7 +63,10 @@ export function whatIsThere(tree: Tree, parent: Node, fd: number, name: string):
   return isUpperWhiteout(parent, fd, name, tree.st2) ? Spot.Whiteout : -E.EEXIST
 }
 
-/** Makes a regular file and opens it. Returns the fd, or `-errno`. `mode` comes without type bits. */
+/**
+ * Makes a regular file and opens it. Returns the fd, or `-errno`; `tree.overNothing` says whether nothing was hidden there.
+ * `mode` comes without type bits.
+ */
 export function createFile(
   tree: Tree,
   caller: Caller,
@@ -76,9 +80,9 @@ export function createFile(
   const fd = directoryFd(tree, parent)
   if (fd < 0) return fd
   const masked = createMode(tree, parent, mode, caller)
-  become(caller)
-  const file = mutate.openat(fd, name, (flags & ~O.TRUNC) | O.CREAT | O.EXCL | O.NOFOLLOW, masked)
-  revert(caller)
+  const file = openAs(caller, fd, name, (flags & ~O.TRUNC) | O.CREAT | O.EXCL | O.NOFOLLOW, masked)
+  // Where whiteouts are marks beside names, the mark goes now, and what it hid must be hidden again.
+  tree.overNothing = file >= 0 && tree.work?.whiteoutForm !== 'mark'
   if (file >= 0) {
     clearMark(tree, fd, name)
     return file
@@ -102,9 +106,7 @@ function createOverWhiteout(
   const staging = stage(tree, parent, fd)
   if (staging.fd < 0) return staging.fd
   const temporary = work.name()
-  become(caller)
-  let file = mutate.openat(staging.fd, temporary, (flags & ~O.TRUNC) | O.CREAT | O.EXCL | O.NOFOLLOW, mode)
-  revert(caller)
+  let file = openAs(caller, staging.fd, temporary, (flags & ~O.TRUNC) | O.CREAT | O.EXCL | O.NOFOLLOW, mode)
   if (file >= 0) {
     const r = mutate.renameat2(staging.fd, temporary, fd, name)
     if (r < 0) {
@@ -155,14 +157,21 @@ function unstage(tree: Tree, staging: Staging): void {
   tree.work.discard(staging.name)
 }
 
-/** Makes a node for a new object in the upper; `st` is its stat and becomes the union's. */
+/**
+ * Makes a node for a new object in the upper; `st` is its stat and becomes the union's. `tree.overNothing` says whether the
+ * name hides nothing.
+ */
 export function adopt(tree: Tree, parent: Node | null, name: string, st: Stat): Node {
   const type = st.mode & S.IFMT
   const ino = tree.inodes.of(st.dev, st.ino)
   const node = tree.make(parent, name, ino, type, Presence.Full, -1, 0)
-  if (type === S.IFDIR) node.dir = new Directory(DirKind.Pure, [])
+  node.bare = true
   st.ino = ino
-  if (parent !== null) noteAdded(parent, name, type)
+  if (type === S.IFDIR) {
+    node.dir = new Directory(DirKind.Pure, [])
+    remember(tree, node, new Listing(new Found()))
+  }
+  if (parent !== null) noteAdded(parent, name, node, tree.overNothing)
   return node
 }
 
@@ -188,10 +197,12 @@ export function make(
   // A directory over a `.wh.` mark would merge with what the mark hides, if the mark went first.
   const overMark = parent.dir?.kind === DirKind.Merged && hasMark(fd, name, tree.st2)
   let r = overMark && type === S.IFDIR ? -E.EEXIST : makeIn(caller, fd, name, masked, rdev, target)
+  tree.overNothing = !overMark
   if (r === -E.EEXIST) {
     const there = overMark ? Spot.Whiteout : whatIsThere(tree, parent, fd, name)
     if (there < 0) return there
     r = makeOverWhiteout(tree, caller, parent, fd, name, masked, rdev, target, overMark)
+    tree.overNothing = false
   }
   if (r < 0) return r
   if (overMark) clearMark(tree, fd, name)
@@ -202,15 +213,26 @@ export function make(
 
 function makeIn(caller: Caller, fd: number, name: string, mode: number, rdev: number, target: string): number {
   const type = mode & S.IFMT
-  become(caller)
-  const r =
-    type === S.IFDIR
+  become(caller, mode)
+  try {
+    return type === S.IFDIR
       ? mutate.mkdirat(fd, name, mode & 0o7777)
       : type === S.IFLNK
         ? mutate.symlinkat(target, fd, name)
         : mutate.mknodat(fd, name, mode, rdev)
-  revert(caller)
-  return r
+  } finally {
+    revert(caller)
+  }
+}
+
+/** openat of a new file in the caller's name. */
+function openAs(caller: Caller, fd: number, name: string, flags: number, mode: number): number {
+  become(caller, mode)
+  try {
+    return mutate.openat(fd, name, flags, mode)
+  } finally {
+    revert(caller)
+  }
 }
 
 function makeOverWhiteout(
@@ -253,10 +275,7 @@ export function createNameless(tree: Tree, caller: Caller, parent: Node, mode: n
   const fd = directoryFd(tree, parent)
   if (fd < 0) return fd
   const masked = createMode(tree, parent, mode, caller)
-  become(caller)
-  const file = mutate.openat(fd, '.', (flags & ~(O.CREAT | O.TRUNC | O.EXCL)) | O.TMPFILE, masked)
-  revert(caller)
-  return file
+  return openAs(caller, fd, '.', (flags & ~(O.CREAT | O.TRUNC | O.EXCL)) | O.TMPFILE, masked)
 }
 
 /** link of `Filesystem`. */
@@ -293,7 +312,7 @@ export function link(tree: Tree, node: Node, parent: Node, name: string, out: En
     extra.fd = -1
   }
   tree.linked.set(node.ino, node)
-  noteAdded(parent, name, node.type)
+  noteAdded(parent, name, node)
   const at = locate(tree, node)
   r = at < 0 ? at : statat(fd, name, out.attr)
   if (r < 0) return r

@@ -17,12 +17,17 @@ import { directoryFd } from './upper.js'
 const ownUid = process.geteuid?.() ?? 0
 const ownGid = process.getegid?.() ?? 0
 
-let bits = 0
-let mask = 0
+/** The process's umask: nobody makes it stricter while something is served. */
+let ownMask = umask(0)
+umask(ownMask)
 
-/** Takes the caller's identity, and the umask away, until `revert`. */
-export function become(caller: Caller): void {
-  mask = umask(0)
+let bits = 0
+let unmasked = false
+
+/** Takes the caller's identity until `revert`, and the umask away where it would take something from `mode`. */
+export function become(caller: Caller, mode: number): void {
+  unmasked = (mode & ownMask) !== 0
+  if (unmasked) ownMask = umask(0)
   if (caller.uid === ownUid && caller.gid === ownGid) return
   bits = securebits()
   setSecurebits(bits | SECBIT_NO_SETUID_FIXUP)
@@ -32,7 +37,7 @@ export function become(caller: Caller): void {
 
 /** Takes the process's own identity back. */
 export function revert(caller: Caller): void {
-  if (mask !== 0) umask(mask)
+  if (unmasked) umask(ownMask)
   if (caller.uid === ownUid && caller.gid === ownGid) return
   setfsuid(ownUid)
   setfsgid(ownGid)

@@ -11,6 +11,7 @@ import { E } from '../errno.js'
 import { S } from '../sys/constants.js'
 import { statat } from '../sys/stat.js'
 import { getxattrSizeAt } from '../sys/xattr.js'
+import { noteCopiedUp } from './listing.js'
 import { readMark, setMark, text } from './marks.js'
 import { mutate } from './mutate.js'
 import { extraOf, type Node, Presence } from './node.js'
@@ -104,6 +105,7 @@ export function linkUp(tree: Tree, node: Node, parent: Node, name: string): numb
   }
   r = mutate.linkat(work.indexFd, extra.index, fd, name)
   if (r < 0) return r
+  noteCopiedUp(parent, name)
   extra.nlinkOffset--
   return holdOffset(tree, node)
 }

@@ -14,6 +14,8 @@ import { listxattrat } from '../sys/xattr.js'
 import { keptAside } from './aside.js'
 import { statNode } from './attributes.js'
 import { isUpperWhiteout, readDirectoryMarks, readMark, text, validRedirect } from './marks.js'
+import { knownListing, worthListing } from './list.js'
+import { NOWHERE, UPPER } from './listing.js'
 import { DirKind, Directory, extraOf, type LowerRef, type Node, Presence } from './node.js'
 import { lookupIndexed } from './hard-links.js'
 import type { Tree } from './tree.js'
@@ -32,6 +34,31 @@ export function lookup(tree: Tree, parent: Node, name: string, st: Stat): Node |
   }
   if (isMark(name)) return -E.ENOENT
   if (parent.parent === null && parent !== tree.root) return -E.ENOENT
+  const listing = knownListing(tree, parent)
+  if (listing !== null) {
+    const at = listing.place(name)
+    return at === NOWHERE ? -E.ENOENT : lookupAt(tree, parent, name, at, st)
+  }
+  const node = search(tree, parent, name, st)
+  // In a directory with one part, finding a name took one call, as it would with all names known.
+  if (node === -E.ENOENT || (dir.kind === DirKind.Merged && typeof node !== 'number' && node.upper === Presence.None))
+    worthListing(tree, parent)
+  return node
+}
+
+/** `lookup` of a name that the directory's listing has, at `at`, and that is no known child: one part is asked. */
+export function lookupAt(tree: Tree, parent: Node, name: string, at: number, st: Stat): Node | number {
+  if (at !== UPPER) return lookupLower(tree, parent, name, at, st)
+  const fd = directoryFd(tree, parent)
+  if (fd < 0) return fd
+  const r = statat(fd, name, st)
+  return r < 0 ? r : foundUpper(tree, parent, fd, name, st)
+}
+
+/** Asks one part of the merge after the other. */
+function search(tree: Tree, parent: Node, name: string, st: Stat): Node | number {
+  const dir = parent.dir
+  if (dir === null) return -E.ENOTDIR
   if (dir.kind !== DirKind.Lower) {
     const fd = directoryFd(tree, parent)
     if (fd < 0) return fd
@@ -40,7 +67,7 @@ export function lookup(tree: Tree, parent: Node, name: string, st: Stat): Node |
     if (r !== -E.ENOENT) return r
     if (dir.kind === DirKind.Pure || hasMark(fd, name, st)) return -E.ENOENT
   }
-  return lookupLower(tree, parent, name, st)
+  return lookupLower(tree, parent, name, 0, st)
 }
 
 /** Whether a `.wh.NAME` stands beside. */
@@ -149,9 +176,10 @@ function foundUpperDirectory(tree: Tree, parent: Node, fd: number, name: string,
   return r < 0 ? r : node
 }
 
-function lookupLower(tree: Tree, parent: Node, name: string, st: Stat): Node | number {
+/** Asks the lowers of a directory from index `first` on. */
+function lookupLower(tree: Tree, parent: Node, name: string, first: number, st: Stat): Node | number {
   const lowers = parent.dir?.lowers ?? NO_LOWERS
-  for (let i = 0; i < lowers.length; i++) {
+  for (let i = first; i < lowers.length; i++) {
     const ref = lowers[i] as LowerRef
     const layer = tree.layer(ref.layer)
     const found = layer.lookup(ref.node, name, st)

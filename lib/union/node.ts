@@ -40,6 +40,8 @@ export class Directory {
   /** The path below the lowers' roots (`/a/b`) or the sibling name that the lowers know it by; null: its own name. */
   redirect: string | null = null
   listing: Listing | null = null
+  /** How many more lookups may cost system calls in vain before all names are read (list.ts); -1: none has yet. */
+  patience = -1
   /** Number of subdirectories, -1 while unknown. Kept only where no layer can tell (merged directories). */
   subdirs = -1
   /** The upper directory holds entries whose inode numbers come from elsewhere (overlay.impure). */
@@ -159,6 +161,8 @@ export class Node {
   name: string
   dir: Directory | null = null
   extra: Extra | null = null
+  /** It is certain that it has no file capabilities, which the kernel asks for at a first write. */
+  bare = false
 
   constructor(
     id: NodeId,

@@ -4,14 +4,14 @@
  */
 import { E } from '../errno.js'
 import { DT } from '../sys/constants.js'
-import { Stat, statat } from '../sys/stat.js'
-import { enter } from './attributes.js'
+import { Stat } from '../sys/stat.js'
+import { enter, statNode } from './attributes.js'
 import type { DirSink, Entry } from './filesystem.js'
-import { listingOf } from './listing.js'
-import { lookup } from './lookup.js'
-import { DirKind, type Node } from './node.js'
+import { listingOf } from './list.js'
+import type { Listing } from './listing.js'
+import { lookupAt } from './lookup.js'
+import type { Node } from './node.js'
 import type { Tree } from './tree.js'
-import { directoryFd } from './upper.js'
 
 const entry: Entry = { nodeid: 0, generation: 0, entryTimeout: 0, attrTimeout: 0, attr: new Stat() }
 
@@ -21,17 +21,17 @@ export function readdir(tree: Tree, node: Node, offset: number, sink: DirSink): 
   if (typeof listing === 'number') return listing
   if (offset < 1 && !dots(sink, '.', node.ino, 1)) return 0
   if (offset < 2 && !dots(sink, '..', (node.parent ?? node).ino, 2)) return 0
-  const { names, offsets, types } = listing
+  const { names, offsets } = listing
   for (let i = listing.after(Math.max(offset, 2)); i < names.length; i++) {
     const name = names[i] as string
     if (name === '') continue
-    const type = types[i] as number
+    const type = listing.type(i)
     const at = offsets[i] as number
     if (!sink.plus) {
-      if (!sink.name(name, inoOf(tree, node, name), type, at)) return 0
+      if (!sink.name(name, inoOf(tree, node, listing, i), type, at)) return 0
       continue
     }
-    const child = lookup(tree, node, name, entry.attr)
+    const child = childAt(tree, node, listing, i)
     if (typeof child === 'number') {
       // It went away meanwhile, or it cannot be read: then without attributes, so that it can be seen and removed.
       if (child === -E.ENOENT) continue
@@ -68,16 +68,22 @@ function bare(sink: DirSink, name: string, type: number, offset: number): boolea
   return sink.entry(name, offset, entry, type)
 }
 
+/** The node of entry `i`, its attributes in `entry.attr`; or `-errno`. */
+function childAt(tree: Tree, parent: Node, listing: Listing, i: number): Node | number {
+  const name = listing.names[i] as string
+  const known = parent.dir?.children?.get(name)
+  if (known === undefined) return lookupAt(tree, parent, name, listing.at(i), entry.attr)
+  const r = statNode(tree, known, entry.attr)
+  return r < 0 ? r : known
+}
+
 /** The inode number of an entry listed without attributes. */
-function inoOf(tree: Tree, parent: Node, name: string): number {
-  const dir = parent.dir
-  const known = dir?.children?.get(name)
+function inoOf(tree: Tree, parent: Node, listing: Listing, i: number): number {
+  const known = parent.dir?.children?.get(listing.names[i] as string)
   if (known !== undefined) return known.ino
-  if (dir?.kind === DirKind.Pure && !dir.impure) {
-    const fd = directoryFd(tree, parent)
-    if (fd >= 0 && statat(fd, name, entry.attr) >= 0) return tree.inodes.of(entry.attr.dev, entry.attr.ino)
-  }
-  const child = lookup(tree, parent, name, entry.attr)
+  const listed = listing.inos[i] as number
+  if (listed > 0) return listed
+  const child = childAt(tree, parent, listing, i)
   if (typeof child === 'number') return 1
   const { ino } = child
   tree.collect(child)

@@ -11,7 +11,8 @@ import { isDeviceWhiteout } from '../layer/whiteout.js'
 import { keptAside } from './aside.js'
 import { copyUp, copyUpDirectory } from './copy-up.js'
 import { holdOffset, leaveIndex, linkUp } from './hard-links.js'
-import { isEmpty, noteRemoved } from './listing.js'
+import { isEmpty } from './list.js'
+import { noteRemoved } from './listing.js'
 import { lookup } from './lookup.js'
 import { mutate } from './mutate.js'
 import { DirKind, extraOf, type Node, Presence } from './node.js'
@@ -32,6 +33,13 @@ export function lowerHas(tree: Tree, parent: Node, name: string, st: Stat): bool
     return !whiteout
   }
   return false
+}
+
+/** Whether what the upper has under `name` hides something in the lowers: its removal takes a whiteout. */
+export function coversLower(tree: Tree, parent: Node, name: string): boolean {
+  const dir = parent.dir
+  if (dir === null || dir.kind !== DirKind.Merged) return false
+  return dir.listing?.isOnlyUpper(name) !== true && lowerHas(tree, parent, name, tree.st2)
 }
 
 /**
@@ -109,9 +117,8 @@ export function unlink(tree: Tree, parent: Node, name: string): number {
     return fd
   }
   keep(tree, node, parent, name)
-  const below = parent.dir?.kind === DirKind.Merged && lowerHas(tree, parent, name, tree.st2)
   if (node.upper === Presence.None) r = putWhiteout(tree, parent, fd, name)
-  else if (below) r = replaceWithWhiteout(tree, parent, fd, name)
+  else if (coversLower(tree, parent, name)) r = replaceWithWhiteout(tree, parent, fd, name)
   else r = mutate.unlinkat(fd, name)
   if (r < 0) {
     unkeep(node)
@@ -139,7 +146,7 @@ export function rmdir(tree: Tree, parent: Node, name: string): number {
     return fd
   }
   keep(tree, node, parent, name)
-  const below = parent.dir?.kind === DirKind.Merged && lowerHas(tree, parent, name, tree.st2)
+  const below = coversLower(tree, parent, name)
   r = removeDirectory(tree, node, parent, fd, name, below)
   if (r < 0) {
     unkeep(node)

@@ -13,13 +13,14 @@ import { statat } from '../sys/stat.js'
 import { isMark } from '../layer/whiteout.js'
 import { copyUp, copyUpDirectory } from './copy-up.js'
 import { isForeign, markImpure, pinData } from './create.js'
-import { isEmpty, noteAdded, noteRemoved } from './listing.js'
+import { isEmpty } from './list.js'
+import { noteAdded, noteRemoved } from './listing.js'
 import { lookup } from './lookup.js'
 import { isUpperWhiteout, setOpaque, setRedirect } from './marks.js'
 import { mutate } from './mutate.js'
 import { DirKind, type Node, Presence } from './node.js'
 import { lowerPath } from './redirect.js'
-import { keep, lost, lowerHas, readyToUnname, unkeep } from './remove.js'
+import { coversLower, keep, lost, lowerHas, readyToUnname, unkeep } from './remove.js'
 import type { Tree } from './tree.js'
 import { directoryFd, locate, statUpper } from './upper.js'
 import { clearMark, putWhiteout } from './whiteouts.js'
@@ -140,7 +141,7 @@ function move(
   const to = directoryFd(tree, newParent)
   if (to < 0) return to
   if (target !== null) keep(tree, target, newParent, newName)
-  const below = parent.dir?.kind === DirKind.Merged && lowerHas(tree, parent, name, tree.st2)
+  const below = coversLower(tree, parent, name)
   r = shift(tree, source, parent, from, name, target, newParent, to, newName, below)
   if (r < 0) {
     if (target !== null) unkeep(target)
@@ -221,7 +222,7 @@ function renamed(tree: Tree, node: Node, parent: Node, name: string, newParent: 
   noteRemoved(parent, name, node.type)
   tree.removeName(node, parent, name)
   tree.addName(node, newParent, newName)
-  noteAdded(newParent, newName, node.type)
+  noteAdded(newParent, newName, node)
 }
 
 function exchange(tree: Tree, a: Node, aParent: Node, aName: string, b: Node, bParent: Node, bName: string): number {
@@ -241,7 +242,7 @@ function exchange(tree: Tree, a: Node, aParent: Node, aName: string, b: Node, bP
   tree.removeName(b, bParent, bName)
   tree.addName(a, bParent, bName)
   tree.addName(b, aParent, aName)
-  noteAdded(bParent, bName, a.type)
-  noteAdded(aParent, aName, b.type)
+  noteAdded(bParent, bName, a)
+  noteAdded(aParent, aName, b)
   return 0
 }

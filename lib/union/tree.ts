@@ -6,6 +6,7 @@
 import { LRUCache } from 'lru-cache'
 import { LowerFiles } from './lower-files.js'
 import { E, FsError } from '../errno.js'
+import { listsTrueNumbers } from '../layer/directory.js'
 import type { Layer, LayerNode } from '../layer/layer.js'
 import { AT, O, S } from '../sys/constants.js'
 import { close, dup, openat } from '../sys/file.js'
@@ -49,6 +50,8 @@ export class Tree {
   readonly root: Node
   /** Owners are shown otherwise than the layers have them. */
   readonly ids: IdMap | null
+  /** Whether listings of the upper's directories have the inode numbers that stat has. */
+  readonly upperNumbers: boolean
   host: Host = noHost
   /** The kernel can drop every name it has cached (INC_EPOCH). */
   namesCanBeDropped = false
@@ -72,6 +75,8 @@ export class Tree {
   readonly st2 = new Stat()
   /** Second result of `locate` (upper.ts). */
   name = ''
+  /** Second result of `createFile` (create.ts): no whiteout was in the new name's place, so no lower has the name. */
+  overNothing = false
 
   constructor(options: UnionOptions) {
     const { upper, work } = options
@@ -103,6 +108,7 @@ export class Tree {
     this.metacopy = full
     this.redirects = full
     this.origins = new Origins(this)
+    this.upperNumbers = this.upperFd >= 0 && listsTrueNumbers(this.upperFd)
     this.root = this.#makeRoot()
   }
 

@@ -24,8 +24,19 @@ function living(node: Node): Node {
   return node.extra?.successor ?? node
 }
 
+/** What the kernel asks for before a write (capabilities(7)). */
+const CAPABILITY = 'security.capability'
+
 export function getxattr(tree: Tree, target: Node, name: string): Buffer | number {
   const node = living(target)
+  if (name !== CAPABILITY) return readXattr(tree, node, name)
+  if (node.bare) return -E.ENODATA
+  const value = readXattr(tree, node, name)
+  if (value === -E.ENODATA) node.bare = true
+  return value
+}
+
+function readXattr(tree: Tree, node: Node, name: string): Buffer | number {
   if (node.upper === Presence.None) {
     const at = face(node)
     return at === null ? -E.ENODATA : tree.layer(at.layer).getxattr(at.node, name)
@@ -62,8 +73,9 @@ export function setxattr(
   if (stored === '') return -E.EOPNOTSUPP
   let r = copyUp(tree, node, Presence.Meta)
   // Data that is still to be copied would take it away again.
-  if (r >= 0 && name === 'security.capability') r = settled(tree, node)
+  if (r >= 0 && name === CAPABILITY) r = settled(tree, node)
   if (r < 0) return r
+  if (name === CAPABILITY) node.bare = false
   r = setxattrUpper(tree, node, stored, value, flags)
   if (r < 0) return r
   if (name === 'system.posix_acl_default' && node.dir !== null) node.dir.defaultAcl = -1

@@ -9,18 +9,24 @@ import { openDirectoryLayer } from '../../lib/layer/directory.js'
 import { O } from '../../lib/sys/constants.js'
 import { Stat } from '../../lib/sys/stat.js'
 import { type Caller, type Entry, type OpenResult, ROOT } from '../../lib/union/filesystem.js'
-import { hashOf, Listing } from '../../lib/union/listing.js'
+import { Found, hashOf, Listing, NOWHERE, UPPER } from '../../lib/union/listing.js'
 import { Tree } from '../../lib/union/tree.js'
 import { Union } from '../../lib/union/union.js'
 import { missingForTrees, scratchDirectory } from '../posix/scratch.js'
 import { TestHost } from '../posix/union-host.js'
 
 const caller: Caller = { uid: 0, gid: 0, pid: 1, umask: 0, supplementaryGid: -1 }
+/** Regular files, all in the first lower. */
+function found(names: readonly string[]): Found {
+  const all = new Found()
+  for (const name of names) all.push(name, 8, 0, 0)
+  return all
+}
 const newEntry = (): Entry => ({ nodeid: 0, generation: 0, entryTimeout: 0, attrTimeout: 0, attr: new Stat() })
 
 t.test('offsets belong to names: they survive other names coming and going', async t => {
   const listing = (names: readonly string[]): Map<string, number> => {
-    const made = new Listing(new Map(names.map(name => [name, 8])))
+    const made = new Listing(found(names))
     return new Map(made.names.map((name, i) => [name, made.offsets[i] as number]))
   }
   const names = Array.from({ length: 5000 }, (_, i) => `name-${i}`)
@@ -33,20 +39,28 @@ t.test('offsets belong to names: they survive other names coming and going', asy
 })
 
 t.test('a listing follows what is added and removed', async t => {
-  const listing = new Listing(
-    new Map([
-      ['a', 8],
-      ['b', 8],
-    ]),
-  )
+  const listing = new Listing(found(['a', 'b', 'd']))
   listing.remove('a')
-  listing.add('c', 4)
-  listing.add('c', 4)
-  t.equal(listing.count, 2)
+  listing.add('c', 4, 7, true)
+  listing.add('c', 4, 7, true)
+  t.equal(listing.count, 3)
+  listing.moveUp('d')
   const settled = listing.settled()
-  t.same(settled.names.toSorted(), ['b', 'c'])
+  t.same(settled.names.toSorted(), ['b', 'c', 'd'])
   settled.remove('nobody')
-  t.equal(settled.count, 2)
+  t.equal(settled.count, 3)
+  for (const [which, l] of Object.entries({ before: listing, settled })) {
+    t.same(
+      ['a', 'b', 'c', 'd', 'e'].map(name => l.place(name)),
+      [NOWHERE, 0, UPPER, UPPER, NOWHERE],
+      `where each stands, ${which}`,
+    )
+    t.same(
+      ['b', 'c', 'd'].map(name => l.isOnlyUpper(name)),
+      [false, true, false],
+      `what no lower has, ${which}`,
+    )
+  }
 })
 
 const missing = missingForTrees()
