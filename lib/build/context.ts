@@ -7,6 +7,8 @@ import { createHash } from 'node:crypto'
 import { createReadStream, readFileSync, realpathSync, statSync } from 'node:fs'
 import { basename, join, resolve as resolvePath } from 'node:path'
 import { bytesOf } from '../bytes.js'
+import { peek } from '../image/inflate.js'
+import { ARCHIVE_HEAD, archiveKind } from './archive.js'
 import { parseDockerfile } from './dockerfile.js'
 import { FileDigestCache } from './digest-cache.js'
 import { BuildError } from './error.js'
@@ -14,7 +16,6 @@ import { isGit, isUrl, openGit, openUrl } from './fetch.js'
 import { ignoreOf, ignorePatterns, IGNORE_NOTHING, readIgnore, type Ignore } from './ignore.js'
 import type { Dockerfile } from './instruction.js'
 import { EmptyTree, MemoryTree } from './layer-tree.js'
-import { archiveKind } from './step-copy.js'
 import type { BuildStore } from './store.js'
 import { DirectoryTree, isFile, resolve, type Tree } from './tree.js'
 
@@ -43,13 +44,13 @@ export async function openContext(options: ContextOptions): Promise<OpenedContex
   const { context, file, stdin, store } = options
   if (context === '-') {
     if (file === '-') throw new BuildError('CONTEXT', 'context and Dockerfile cannot both come from standard input')
-    return fromStream(await peek(stdin), 'standard input', options)
+    return fromStream(stdin, 'standard input', options)
   }
   if (isGit(context) || isUrl(context)) return fromRemote(options)
   let directory: string
   try {
     directory = realpathSync(context)
-    if (statSync(directory).isFile()) return await fromStream(await peek(createReadStream(directory)), context, options)
+    if (statSync(directory).isFile()) return await fromStream(createReadStream(directory), context, options)
   } catch (error) {
     if (error instanceof BuildError || (error as { code?: string }).code === undefined) throw error
     if (!/^E[A-Z]+$/.test((error as { code: string }).code)) throw error
@@ -107,27 +108,6 @@ export function textOfFailed(error: BuildError): string | undefined {
   return texts.get(error)
 }
 
-interface Peeked {
-  readonly head: Buffer
-  readonly all: AsyncIterable<Uint8Array>
-}
-
-/** Reads the first bytes to see what it is. */
-async function peek(source: AsyncIterable<Uint8Array>): Promise<Peeked> {
-  const iterator = source[Symbol.asyncIterator]()
-  let head = Buffer.alloc(0)
-  while (head.length < 512) {
-    const next = await iterator.next()
-    if (next.done) break
-    head = Buffer.concat([head, next.value])
-  }
-  const rest = async function* (): AsyncGenerator<Uint8Array> {
-    yield head
-    for (let next = await iterator.next(); !next.done; next = await iterator.next()) yield next.value
-  }
-  return { head, all: rest() }
-}
-
 async function textOf(source: AsyncIterable<Uint8Array>): Promise<string> {
   const chunks: Uint8Array[] = []
   for await (const chunk of source) chunks.push(chunk)
@@ -135,7 +115,12 @@ async function textOf(source: AsyncIterable<Uint8Array>): Promise<string> {
 }
 
 /** A tar with a Dockerfile in it, or a Dockerfile with no context at all. */
-async function fromStream({ head, all }: Peeked, name: string, options: ContextOptions): Promise<OpenedContext> {
+async function fromStream(
+  source: AsyncIterable<Uint8Array>,
+  name: string,
+  options: ContextOptions,
+): Promise<OpenedContext> {
+  const { head, all } = await peek(source as AsyncIterable<Buffer>, ARCHIVE_HEAD)
   if (archiveKind(head) === undefined) {
     const file = parse(await textOf(all), name === 'standard input' ? '-' : name)
     const tree = new EmptyTree()
@@ -154,7 +139,7 @@ async function fromRemote(options: ContextOptions): Promise<OpenedContext> {
     try {
       const got = await remote.get()
       if (got.kind !== 'file') throw new BuildError('CONTEXT', `open context ${context}: it is no file`)
-      return await fromStream(await peek(createReadStream(got.file)), context, options)
+      return await fromStream(createReadStream(got.file), context, options)
     } finally {
       remote.dispose()
     }

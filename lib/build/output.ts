@@ -1,25 +1,24 @@
 /**
- * Owns results that are no image: a tree written into a directory of the host (`--output type=local`), or a tar of it.
- * Formats: `type=local,dest=DIR`, `type=tar,dest=FILE` (`-` is stdout), `type=image`, or just `DIR` / `-`.
+ * Owns where a result goes (`--output`), and writing a tree into a directory of the host (`type=local`); archives are
+ * made of the image in the store (lib/image: save.ts, import-rootfs.ts).
+ * Formats: `type=local,dest=DIR`, `type=tar|oci|docker,dest=FILE` (`-` is stdout), `type=image`, or just `DIR` / `-`.
  * Invariant: nothing is written outside of the directory, whatever links the tree holds; owners are kept only as root.
  */
-import { pipeline } from 'node:stream/promises'
-import { createReadStream, createWriteStream, mkdirSync, readSync } from 'node:fs'
-import type { Writable } from 'node:stream'
+import { readSync } from 'node:fs'
 import { bytesOf, textOf } from '../bytes.js'
 import { check, E } from '../errno.js'
-import { devOf, O, S } from '../sys/constants.js'
-import { mkdirat, mknodat, symlinkat, unlinkat } from '../sys/dir.js'
-import { close, open, openat, pwriteAll } from '../sys/file.js'
+import { O, RESOLVE } from '../sys/constants.js'
+import { linkat, mkdirat, mknodat, symlinkat, unlinkat } from '../sys/dir.js'
+import { close, open, openat, openat2, pwriteAll } from '../sys/file.js'
 import { chmodat, chownat, utimensat, type Stat } from '../sys/stat.js'
 import { setxattrat } from '../sys/xattr.js'
 import { BuildError } from './error.js'
-import { isDirectory, isFile, isSymlink, join, resolve, type Tree } from './tree.js'
+import { isDirectory, isFile, isSymlink, join, nameOf, parentOf, resolve, type Tree } from './tree.js'
 
 export type Output =
   | { readonly type: 'image' }
-  | { readonly type: 'local'; readonly dest: string }
-  | { readonly type: 'tar'; readonly dest: string }
+  /** Files in a directory, or everything else in one file (`-`: standard output). */
+  | { readonly type: 'local' | 'tar' | 'oci' | 'docker'; readonly dest: string }
 
 /** Reads `--output`. Throws BuildError OUTPUT. */
 export function parseOutput(text: string): Output {
@@ -32,13 +31,24 @@ export function parseOutput(text: string): Output {
   )
   const type = fields.get('type')
   const dest = fields.get('dest') ?? ''
-  for (const key of fields.keys())
-    if (key !== 'type' && key !== 'dest') throw new BuildError('OUTPUT', `--output ${text}: unknown field "${key}"`)
-  if (type === 'image') return { type }
-  if (type !== 'local' && type !== 'tar')
-    throw new BuildError('OUTPUT', `--output ${text}: the type is image, local or tar`)
-  if (dest === '' && type === 'local') throw new BuildError('OUTPUT', `--output ${text}: a dest is needed`)
-  return { type, dest: dest || '-' }
+  const wrong = (why: string): BuildError => new BuildError('OUTPUT', `--output ${text}: ${why}`)
+  for (const key of fields.keys()) if (key !== 'type' && key !== 'dest') throw wrong(`unknown field "${key}"`)
+  switch (type) {
+    case 'image':
+      if (dest !== '') throw wrong('an image has no dest: name it with --tag')
+      return { type }
+    case 'docker':
+      // As with docker itself: without a dest the image is for the local store.
+      return dest === '' ? { type: 'image' } : { type, dest }
+    case 'local':
+      if (dest === '' || dest === '-') throw wrong('a dest is needed, a directory')
+      return { type, dest }
+    case 'tar':
+    case 'oci':
+      return { type, dest: dest || '-' }
+    default:
+      throw wrong('the type is image, local, tar, oci or docker')
+  }
 }
 
 /** Writes what is at `path` of `tree` into the existing directory `to` (text): a directory's contents, or one file. */
@@ -46,10 +56,10 @@ export function writeTree(tree: Tree, path: string, to: string): void {
   const at = resolve(tree, bytesOf(path))
   if (at.rest !== '') throw new BuildError('SOURCE', `${path}: no such file or directory`)
   const fd = check(open(bytesOf(to), O.PATH | O.DIRECTORY), 'open', to)
-  const writer = new TreeWriter(tree)
+  const writer = new TreeWriter(tree, fd)
   try {
-    if (isDirectory(at.stat)) writer.contents(at.path, fd)
-    else writer.entry(at.path, at.stat, fd, at.path.split('/').at(-1)!)
+    if (isDirectory(at.stat)) writer.contents(at.path, fd, '')
+    else writer.entry(at.path, at.stat, fd, nameOf(at.path), nameOf(at.path))
   } finally {
     close(fd)
   }
@@ -59,33 +69,44 @@ const CHUNK = Buffer.allocUnsafe(1 << 20)
 
 class TreeWriter {
   readonly #tree: Tree
+  readonly #top: number
   readonly #root = process.getuid?.() === 0
+  /** Inodes with several names → where the first one was written, below `top`. */
+  readonly #written = new Map<string, string>()
 
-  constructor(tree: Tree) {
+  constructor(tree: Tree, top: number) {
     this.#tree = tree
+    this.#top = top
   }
 
-  contents(path: string, fd: number): void {
+  contents(path: string, fd: number, written: string): void {
     for (const name of this.#tree.list(path)) {
       const here = join(path, name)
       const st = this.#tree.stat(here)
-      if (st) this.entry(here, st, fd, name)
+      if (st) this.entry(here, st, fd, name, join(written, name))
     }
   }
 
-  entry(path: string, st: Stat, fd: number, name: string): void {
+  /** `written`: where it will be, below `top`. */
+  entry(path: string, st: Stat, fd: number, name: string, written: string): void {
     if (isDirectory(st)) {
       const made = mkdirat(fd, name, 0o700)
       if (made < 0 && made !== -E.EEXIST) check(made, 'mkdir', textOf(path))
       // O_NOFOLLOW: a link that was there before us is not gone through.
       const inner = check(openat(fd, name, O.RDONLY | O.DIRECTORY | O.NOFOLLOW), 'open', textOf(path))
       try {
-        this.contents(path, inner)
+        this.contents(path, inner, written)
       } finally {
         close(inner)
       }
     } else {
       unlinkat(fd, name)
+      if (isFile(st) && st.nlink > 1) {
+        const inode = `${st.dev}:${st.ino}`
+        const first = this.#written.get(inode)
+        if (first !== undefined) return this.#link(first, fd, name)
+        this.#written.set(inode, written)
+      }
       if (isSymlink(st)) check(symlinkat(this.#tree.readlink(path), fd, name), 'symlink', textOf(path))
       else if (isFile(st)) this.#file(path, fd, name)
       else {
@@ -103,6 +124,18 @@ class TreeWriter {
     check(utimensat(fd, name, st.mtime, st.mtimeNs, st.mtime, st.mtimeNs), 'utimens', textOf(path))
   }
 
+  #link(first: string, fd: number, name: string): void {
+    const how = RESOLVE.BENEATH | RESOLVE.NO_SYMLINKS
+    const parent = check(
+      openat2(this.#top, parentOf(first) || '.', O.PATH | O.DIRECTORY, 0, how),
+      'open',
+      textOf(first),
+    )
+    const r = linkat(parent, nameOf(first), fd, name)
+    close(parent)
+    check(r, 'link', textOf(first))
+  }
+
   #file(path: string, fd: number, name: string): void {
     const from = this.#tree.open(path)
     const to = openat(fd, name, O.WRONLY | O.CREAT | O.EXCL | O.NOFOLLOW, 0o600)
@@ -118,80 +151,5 @@ class TreeWriter {
       close(from)
       if (to >= 0) close(to)
     }
-  }
-}
-
-/** Writes the whole tree as a tar (pax where needed), parents first, names in byte order: the same tree, the same bytes. */
-export async function writeTar(tree: Tree, to: Writable): Promise<void> {
-  const { pack } = await import('tar-stream')
-  const tar = pack()
-  const feed = async (): Promise<void> => {
-    const visit = async (path: string): Promise<void> => {
-      for (const name of tree.list(path)) {
-        const here = join(path, name)
-        const st = tree.stat(here)
-        if (!st) continue
-        await tarEntry(tar, tree, here, st)
-        if (isDirectory(st)) await visit(here)
-      }
-    }
-    await visit('')
-    tar.finalize()
-  }
-  await Promise.all([feed(), pipeline(tar, to)])
-}
-
-async function tarEntry(tar: import('tar-stream').Pack, tree: Tree, path: string, st: Stat): Promise<void> {
-  const type = st.mode & S.IFMT
-  const pax: Record<string, string> = {}
-  for (const [key, value] of tree.xattrs(path)) pax[`SCHILY.xattr.${key}`] = value.toString('latin1')
-  const header = {
-    name: isDirectory(st) ? `${textOf(path)}/` : textOf(path),
-    mode: st.mode & 0o7777,
-    uid: st.uid,
-    gid: st.gid,
-    mtime: new Date(st.mtime * 1000),
-    ...(Object.keys(pax).length > 0 ? { pax } : {}),
-  }
-  if (type !== S.IFREG) {
-    const { major, minor } = devOf(st.rdev)
-    const special =
-      type === S.IFDIR
-        ? { type: 'directory' as const }
-        : type === S.IFLNK
-          ? { type: 'symlink' as const, linkname: textOf(tree.readlink(path)) }
-          : type === S.IFIFO
-            ? { type: 'fifo' as const }
-            : {
-                type: type === S.IFBLK ? ('block-device' as const) : ('character-device' as const),
-                devmajor: major,
-                devminor: minor,
-              }
-    tar.entry({ ...header, ...special }, '')
-    return
-  }
-  const entry = tar.entry({ ...header, type: 'file', size: st.size })
-  if (st.size === 0) {
-    entry.end(Buffer.alloc(0))
-    return
-  }
-  await pipeline(createReadStream('', { fd: tree.open(path), autoClose: true }), entry)
-}
-
-/** Writes the result where `output` says. */
-export async function writeOutput(
-  tree: Tree,
-  output: Exclude<Output, { type: 'image' }>,
-  stdout: Writable,
-): Promise<void> {
-  try {
-    if (output.type === 'local') {
-      mkdirSync(output.dest, { recursive: true })
-      writeTree(tree, '/', output.dest)
-    } else if (output.dest === '-') await writeTar(tree, stdout)
-    else await writeTar(tree, createWriteStream(output.dest))
-  } catch (error) {
-    if (error instanceof BuildError) throw error
-    throw new BuildError('OUTPUT', `write ${output.dest}: ${(error as Error).message}`, { cause: error })
   }
 }

@@ -45,6 +45,9 @@ export function plainText(text: string): string {
     .replace(/[\x00-\x08\x0b-\x1f\x7f-\x9f]/g, '')
 }
 
+/** A line that is longer is shown in pieces: a flood without line ends must not pile up. */
+const LONGEST = 16 << 10
+
 /** Complete lines of a step's output; what is left waits for its end. */
 class Lines {
   readonly #partial = new Map<string, string>()
@@ -55,7 +58,10 @@ class Lines {
     let decoder = this.#decoders.get(key)
     if (!decoder) this.#decoders.set(key, (decoder = new TextDecoder()))
     const lines = ((this.#partial.get(key) ?? '') + decoder.decode(data, { stream: true })).split(/\r?\n/)
-    this.#partial.set(key, lines.pop()!)
+    const rest = lines.pop()!
+    const whole = rest.length - (rest.length % LONGEST)
+    for (let at = 0; at < whole; at += LONGEST) lines.push(rest.slice(at, at + LONGEST))
+    this.#partial.set(key, rest.slice(whole))
     // A progress bar rewrites its line: what it showed last counts.
     return lines.map(line => plainText(line.slice(line.lastIndexOf('\r') + 1)))
   }

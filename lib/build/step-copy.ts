@@ -11,6 +11,7 @@ import { chainOf } from '../digest.js'
 import type { TreeInode } from '../layer/tree.js'
 import { close } from '../sys/file.js'
 import { ownerOf, type Account } from './accounts.js'
+import { ARCHIVE_HEAD, archiveKind, holdsTar } from './archive.js'
 import { keyOf, type Inputs } from './cache.js'
 import { Draft, type Owner, type PlaceOptions } from './draft.js'
 import { BuildError } from './error.js'
@@ -254,40 +255,30 @@ function unpackInto(
   draft.place(tree, select(tree, '/'), to, true, { ...options, owner, chmod: undefined })
 }
 
-/** Bytes that tell what a file is: the tar magic lies at 257. */
-const HEAD = 512
-
 /** The tree in the file, or undefined when it is no archive (a plain gzip file is copied as it is). */
 async function archiveIn(context: StepContext, tree: Tree, source: SelectedSource): Promise<TreeInode | undefined> {
   const entry = source.entries[0]!
   if (!isFile(entry.stat)) return undefined
-  const head = Buffer.alloc(HEAD)
+  const head = Buffer.alloc(ARCHIVE_HEAD)
   const fd = tree.open(entry.path)
   let length: number
   try {
-    length = readSync(fd, head, 0, HEAD, 0)
+    length = readSync(fd, head, 0, ARCHIVE_HEAD, 0)
   } finally {
     close(fd)
   }
   const kind = archiveKind(head.subarray(0, length))
   if (kind === undefined) return undefined
-  const stream = createReadStream('', { fd: tree.open(entry.path), autoClose: true })
-  try {
-    return await context.session.store.readArchive(stream)
-  } catch (error) {
-    // Compressed, but no tar inside.
-    if (kind === 'compressed' && (error as { code?: string }).code?.startsWith('TAR_')) return undefined
-    throw error
-  } finally {
-    stream.destroy()
+  const read = async <T>(use: (bytes: AsyncIterable<Buffer>) => Promise<T>): Promise<T> => {
+    const stream = createReadStream('', { fd: tree.open(entry.path), autoClose: true })
+    try {
+      return await use(stream)
+    } finally {
+      stream.destroy()
+    }
   }
-}
-
-export function archiveKind(head: Buffer): 'tar' | 'compressed' | undefined {
-  const starts = (...bytes: number[]): boolean => bytes.every((b, i) => head[i] === b)
-  if (starts(0x1f, 0x8b) || starts(0x28, 0xb5, 0x2f, 0xfd)) return 'compressed'
-  if (starts(0x42, 0x5a, 0x68) || starts(0xfd, 0x37, 0x7a, 0x58, 0x5a, 0)) return 'compressed'
-  return head.length >= 262 && head.latin1Slice(257, 262) === 'ustar' ? 'tar' : undefined
+  if (kind === 'compressed' && !(await read(holdsTar))) return undefined
+  return read(bytes => context.session.store.readArchive(bytes))
 }
 
 function shown(context: StepContext, instruction: Copy | Add): string {

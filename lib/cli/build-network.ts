@@ -1,9 +1,12 @@
 /**
  * Owns the network that RUN steps have when nothing is said: a place on the bridge, as `lamina run` gives. It is taken
  * when the first step asks, shared by all steps of the build, and given back with `close`.
+ * What a killed build had is given back by the next one.
  * Invariant: never the host's own. Where no bridge can be had, steps have loopback only, and that is said once.
  */
+import { existsSync } from 'node:fs'
 import type { ConnectedNetwork } from '../runtime/network/connect.js'
+import { readLeases, type Lease } from '../runtime/network/networks.js'
 import type { NetworkOfBuild } from './build-executor.js'
 import type { Context } from './command.js'
 
@@ -11,13 +14,34 @@ export function buildNetwork(
   context: Pick<Context, 'root' | 'runRoot' | 'stderr'>,
 ): NetworkOfBuild & { close(): Promise<void> } {
   let connected: Promise<ConnectedNetwork | undefined> | undefined
+  const swept = sweep(context.root)
+  // Whoever waits for it hears of a failure; a build whose steps need no network does not fail for it.
+  swept.catch(() => undefined)
   return {
-    path: async () => (await (connected ??= connect(context)))?.namespacePath,
+    path: async () => {
+      await swept
+      return (await (connected ??= connect(context)))?.namespacePath
+    },
     close: async () => {
+      await swept.catch(() => undefined)
       await (await connected)?.release()
       connected = undefined
     },
   }
+}
+
+const NETWORK = 'bridge'
+const NAME = /^build-(\d+)$/
+
+/** A build that was killed could not give its place back. */
+async function sweep(root: string): Promise<void> {
+  const isGone = ({ names }: Lease): boolean => {
+    const pid = NAME.exec(names[0] ?? '')?.[1]
+    return pid !== undefined && !existsSync(`/proc/${pid}`)
+  }
+  if (!Object.values(readLeases(root, NETWORK)).some(isGone)) return
+  const { sweepLeases } = await import('../runtime/network/bridge.js')
+  await sweepLeases(root, NETWORK, isGone)
 }
 
 async function connect({
@@ -32,7 +56,7 @@ async function connect({
     import('../runtime/names.js'),
   ])
   const config = freshConfig(newId(), `build-${process.pid}`, { kind: 'directory', path: '/' })
-  config.network = { network: 'bridge' }
+  config.network = { network: NETWORK }
   try {
     return await connectNetwork(new Containers(root, runRoot), config)
   } catch (error) {

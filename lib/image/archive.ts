@@ -13,8 +13,9 @@ import { bytesOf } from '../bytes.js'
 import { O, RESOLVE, S } from '../sys/constants.js'
 import { close, open, openat2 } from '../sys/file.js'
 import { fstat, Stat } from '../sys/stat.js'
+import { decompress, foreignFormat } from './decompress.js'
 import { ImageError } from './error.js'
-import { compressionOf, inflate } from './inflate.js'
+import { compressionOf } from './inflate.js'
 import type { Session } from './store.js'
 
 export interface Region {
@@ -35,16 +36,16 @@ export async function openArchive(session: Session, source: string | NodeJS.Read
   if (st.isDirectory()) return directoryArchive(source)
   if (!st.isFile()) return scanTar(await spool(session, createReadStream(source)))
   const fd = openSync(source, 'r')
-  const start = Buffer.alloc(4)
-  readSync(fd, start, 0, 4, 0)
+  const start = Buffer.alloc(6)
+  readSync(fd, start, 0, 6, 0)
   closeSync(fd)
-  if (compressionOf(start) === 'none') return scanTar(source)
+  if (compressionOf(start) === 'none' && foreignFormat(start) === undefined) return scanTar(source)
   return scanTar(await spool(session, createReadStream(source, { highWaterMark: 1 << 18 })))
 }
 
 async function spool(session: Session, source: AsyncIterable<Buffer>): Promise<string> {
   const path = join(session.path, 'archive.tar')
-  await pipeline(Readable.from(inflate(source)), createWriteStream(path, { mode: 0o600 }))
+  await pipeline(Readable.from(decompress(source)), createWriteStream(path, { mode: 0o600 }))
   return path
 }
 

@@ -1,6 +1,6 @@
 /**
  * Owns root filesystem tar -> image (`lamina import`) and the way back, a tree -> tar (`lamina export`).
- * Invariant: the tar that comes in is kept byte for byte as the image's one layer.
+ * Invariant: the tar that comes in is kept byte for byte (without bzip2 or xz around it, which layers cannot have) as the image's one layer.
  */
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
@@ -17,6 +17,7 @@ import { O, S } from '../sys/constants.js'
 import { close, open, pread } from '../sys/file.js'
 import { applyChanges } from './config-change.js'
 import { ensureChain } from './chain.js'
+import { withoutForeign } from './decompress.js'
 import { importLayer } from './import-layer.js'
 import { addImage, type StoredImage } from './images.js'
 import { hostPlatform, MEDIA } from './manifest.js'
@@ -32,7 +33,7 @@ export interface ImportRootfsOptions {
   readonly progress?: (bytes: number) => void
 }
 
-/** Makes an image of one layer from a root filesystem tar (plain, gzip or zstd). Throws ImageError, TarError, FsError. */
+/** Makes an image of one layer from a root filesystem tar (plain, gzip, zstd, bzip2, xz). Throws ImageError, TarError, FsError. */
 export async function importRootfs(
   store: Store,
   source: AsyncIterable<Buffer>,
@@ -48,7 +49,8 @@ export async function importRootfs(
     const layer = await importLayer(
       store,
       directory,
-      source,
+      // Layers cannot be bzip2 or xz: what is inside is kept instead.
+      withoutForeign(source),
       {},
       options.progress ? { progress: options.progress } : {},
     )

@@ -21,17 +21,9 @@ export async function* inflate(
   source: AsyncIterable<Buffer>,
   seen?: (kind: Compression) => void,
 ): AsyncGenerator<Buffer> {
-  const iterator = source[Symbol.asyncIterator]()
-  let first: Buffer = Buffer.alloc(0)
-  for (;;) {
-    const next = await iterator.next()
-    if (next.done === true) break
-    first = first.length === 0 ? next.value : Buffer.concat([first, next.value])
-    if (first.length >= 4) break
-  }
-  const kind = compressionOf(first)
+  const { head, all } = await peek(source, 4)
+  const kind = compressionOf(head)
   seen?.(kind)
-  const all = rejoin(first, iterator)
   if (kind === 'none') yield* all
   else if (kind === 'gzip') yield* through(createGunzip({ chunkSize: 256 * 1024 }), all, 'gzip')
   else {
@@ -40,12 +32,31 @@ export async function* inflate(
   }
 }
 
+/**
+ * The first `bytes` of a stream (fewer where it is shorter, or more), and the whole stream all the same. Ending `all`
+ * early ends the source.
+ */
+export async function peek(
+  source: AsyncIterable<Buffer>,
+  bytes: number,
+): Promise<{ head: Buffer; all: AsyncGenerator<Buffer> }> {
+  const iterator = source[Symbol.asyncIterator]()
+  let head: Buffer = Buffer.alloc(0)
+  while (head.length < bytes) {
+    const next = await iterator.next()
+    if (next.done === true) break
+    head = head.length === 0 ? next.value : Buffer.concat([head, next.value])
+  }
+  return { head, all: rejoin(head, iterator) }
+}
+
 async function* rejoin(first: Buffer, rest: AsyncIterator<Buffer>): AsyncGenerator<Buffer> {
-  if (first.length > 0) yield first
-  for (;;) {
-    const next = await rest.next()
-    if (next.done === true) return
-    yield next.value
+  try {
+    if (first.length > 0) yield first
+    for (let next = await rest.next(); next.done !== true; next = await rest.next()) yield next.value
+  } finally {
+    // Who stops early stops the source too.
+    await rest.return?.()
   }
 }
 

@@ -34,12 +34,24 @@ export async function* saveImages(
       entry.names.push(...namesFor(image, text).filter(name => !entry.names.includes(name)))
       chosen.set(image.digest, entry)
     }
-    yield* writeTar(
-      format === 'oci' ? ociEntries(store, [...chosen.values()]) : dockerEntries(store, [...chosen.values()]),
-    )
+    yield* archiveOf(store, [...chosen.values()], format)
   } finally {
     lock.release()
   }
+}
+
+/** The archive of one image under names that it need not have in the store. The caller holds the store's lock. Throws ImageError. */
+export function saveAs(
+  store: Store,
+  image: StoredImage,
+  names: readonly string[],
+  format: 'oci' | 'docker',
+): AsyncGenerator<Buffer> {
+  return archiveOf(store, [{ image, names: names.map(name => formatReference(parseReference(name))) }], format)
+}
+
+function archiveOf(store: Store, chosen: readonly Chosen[], format: 'oci' | 'docker'): AsyncGenerator<Buffer> {
+  return writeTar(format === 'oci' ? ociEntries(store, chosen) : dockerEntries(store, chosen))
 }
 
 /** A name asks for itself, an ID for all names (as `docker save`: names given are names kept). */

@@ -19,10 +19,11 @@ import type { TreeInode } from '../layer/tree.js'
 import { O } from '../sys/constants.js'
 import { close, openat, open, pread } from '../sys/file.js'
 import { bytesOf } from '../bytes.js'
+import { decompress } from './decompress.js'
 import { ImageError } from './error.js'
 import { BlobWriter, layerRecord, recordLayer } from './import-layer.js'
 import { addImage, type StoredImage, type StoredLayer } from './images.js'
-import { inflate, through } from './inflate.js'
+import { through } from './inflate.js'
 import type { Lock } from './lock.js'
 import { type ImageConfig, MEDIA } from './manifest.js'
 import { ObjectSink } from './objects.js'
@@ -162,13 +163,13 @@ export class ImageWriter {
     }
   }
 
-  /** A tar (plain, gzip, zstd) as a tree whose files are objects; nothing is named yet. Throws TarError, ImageError. */
+  /** A tar (plain, or in gzip, zstd, bzip2, xz) as a tree whose files are objects; nothing is named yet. Throws TarError, ImageError. */
   async readArchive(source: AsyncIterable<Uint8Array>): Promise<TreeInode> {
     const ingest = new LayerIngest(this.#sink)
     const buffers = async function* (): AsyncGenerator<Buffer> {
       for await (const c of source) yield Buffer.from(c.buffer, c.byteOffset, c.byteLength)
     }
-    await readTar(inflate(buffers()), ingest)
+    await readTar(decompress(buffers()), ingest)
     return ingest.finish()
   }
 

@@ -300,6 +300,11 @@ function isZero(bytes: Buffer): boolean {
     : bytes.every(b => b === 0)
 }
 
+/** Whether a tar can begin with these bytes: a whole header whose checksum matches (POSIX or older). */
+export function isTarHeader(block: Buffer): boolean {
+  return block.length >= TAR_BLOCK && block[0] !== 0 && checksum(block) === octal(block, 148, 8)
+}
+
 function checksum(block: Buffer): number {
   let sum = 8 * 32
   for (let i = 0; i < 148; i++) sum += block[i] as number

@@ -1,57 +1,12 @@
 /** `lamina build` and its neighbours as a user meets them, in process. No RUN: those are in run.test.ts. */
-import { execFileSync, spawn } from 'node:child_process'
+import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import {
-  existsSync,
-  ftruncateSync,
-  mkdirSync,
-  openSync,
-  closeSync,
-  readFileSync,
-  readdirSync,
-  writeFileSync,
-} from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
-import { Readable } from 'node:stream'
-import t, { type Test } from 'tap'
-import { main } from '../../lib/cli/main.js'
-
-interface Answer {
-  readonly code: number
-  readonly out: string
-  readonly err: string
-}
-
-interface Shop {
-  readonly dir: string
-  lamina(args: readonly string[], stdin?: Buffer | string): Promise<Answer>
-}
-
-function shop(t: Test, files: NonNullable<Parameters<Test['testdir']>[0]>): Shop {
-  const dir = t.testdir(files)
-  return {
-    dir,
-    lamina: async (args, stdin = '') => {
-      let [out, err] = ['', '']
-      const code = await main(['--root', join(dir, 'store'), ...args], {
-        stdin: Readable.from([Buffer.from(stdin)]) as unknown as NodeJS.ReadStream,
-        stdout: { write: chunk => ((out += String(chunk)), true) },
-        stderr: { write: chunk => ((err += String(chunk)), true) },
-      })
-      return { code, out, err }
-    },
-  }
-}
-
-/** Files of a built image by `-o type=local`. */
-async function files(s: Shop, args: readonly string[], stdin?: Buffer | string): Promise<string[]> {
-  const to = join(s.dir, `out-${Math.random().toString(36).slice(2)}`)
-  const { code, err } = await s.lamina(['build', '-q', '-o', to, ...args], stdin)
-  if (code !== 0) throw new Error(err)
-  return readdirSync(to, { recursive: true }).map(String).sort()
-}
+import t from 'tap'
+import { files, shop } from './shop.js'
 
 const FILE = 'FROM scratch\nCOPY . /\n'
 
@@ -178,7 +133,7 @@ t.test('results: names, ID, iidfile, tar, history, steps, rollback', async t => 
   t.match((await s.lamina(['build', ctx])).err, /#1 DONE/, 'prune forgets the cache')
   const tar = join(s.dir, 'out.tar')
   t.equal((await s.lamina(['build', '-q', '-o', `type=tar,dest=${tar}`, ctx])).code, 0)
-  t.equal(execFileSync('tar', ['-tf', tar], { encoding: 'utf8' }), 'a\nb\n')
+  t.equal(execFileSync('tar', ['-tf', tar], { encoding: 'utf8' }), './\na\nb\n')
 })
 
 t.test('what is wrong is said with the place, and the exit code is 1 (2 for wrong usage)', async t => {
@@ -203,7 +158,10 @@ t.test('what is wrong is said with the place, and the exit code is 1 (2 for wron
     t.equal(code, 2, args.join(' '))
     t.match(err, message)
   }
-  t.match((await s.lamina(['build', '-o', 'type=oci', join(s.dir, 'ctx')])).err, /type is image, local or tar/)
+  t.match(
+    (await s.lamina(['build', '-o', 'type=registry', join(s.dir, 'ctx')])).err,
+    /the type is image, local, tar, oci or docker/,
+  )
 })
 
 t.test('lint', async t => {
@@ -229,65 +187,4 @@ t.test('progress as JSON is one event per line', async t => {
     events.map(e => e.type),
     ['plan', 'start', 'done'],
   )
-})
-
-t.test('a huge excluded file is not read, and ten thousand files are checked without reading them', async t => {
-  const s = shop(t, { ctx: { Dockerfile: FILE, '.dockerignore': 'huge\n', many: {} } })
-  const ctx = join(s.dir, 'ctx')
-  mkdirSync(join(ctx, 'huge'))
-  const fd = openSync(join(ctx, 'huge/image.raw'), 'w')
-  ftruncateSync(fd, 5 * 2 ** 30)
-  closeSync(fd)
-  for (let i = 0; i < 10_000; i++) writeFileSync(join(ctx, 'many', `f${i}`), `${i}`)
-  t.equal((await s.lamina(['build', '-q', ctx])).code, 0)
-  const { err } = await s.lamina(['build', ctx])
-  t.match(err, /CACHED/)
-  t.notOk(existsSync(join(s.dir, 'store/build/huge')))
-})
-
-t.test(
-  'no space left: said so, and the next build goes on',
-  { skip: process.getuid?.() !== 0 && 'needs root' },
-  async t => {
-    const s = shop(t, { ctx: { Dockerfile: 'FROM scratch\nCOPY small /\nCOPY big /\n', small: 'small' }, full: {} })
-    const ctx = join(s.dir, 'ctx')
-    const full = join(s.dir, 'full')
-    writeFileSync(join(ctx, 'big'), Buffer.alloc(24 << 20, 'x'))
-    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=16m', 'tmpfs', full])
-    try {
-      const build = (): Promise<Answer> => s.lamina(['--root', join(full, 'store'), 'build', ctx])
-      const failed = await build()
-      t.equal(failed.code, 1)
-      t.match(failed.err, /Dockerfile:3: no space left/)
-      execFileSync('mount', ['-o', 'remount,size=128m', full])
-      const again = await build()
-      t.equal(again.code, 0, again.err)
-      t.match(again.err, /COPY small \/\n#1 CACHED/)
-    } finally {
-      execFileSync('umount', ['-l', full])
-    }
-  },
-)
-
-t.test('killed with -9 in the middle: the cache is good and nothing is left', async t => {
-  const s = shop(t, { ctx: { Dockerfile: 'FROM scratch\nCOPY a /\nADD http://127.0.0.1:PORT/never /\n', a: 'a' } })
-  const server = createServer(() => {}).listen(0, '127.0.0.1')
-  await new Promise(resolve => server.once('listening', resolve))
-  t.teardown(() => server.close())
-  const file = join(s.dir, 'ctx/Dockerfile')
-  writeFileSync(file, readFileSync(file, 'utf8').replace('PORT', String((server.address() as AddressInfo).port)))
-  const root = join(s.dir, 'store')
-  const child = spawn(process.execPath, [join('dist/bin/lamina.js'), '--root', root, 'build', join(s.dir, 'ctx')])
-  let err = ''
-  child.stderr.on('data', (chunk: Buffer) => (err += chunk.toString()))
-  const asked = new Promise(resolve => server.once('request', resolve))
-  await asked
-  const gone = new Promise(resolve => child.once('close', resolve))
-  child.kill('SIGKILL')
-  await gone
-  server.closeAllConnections()
-  t.match(err, /#1 DONE/)
-  const next = await s.lamina(['build', '-f', '-', join(s.dir, 'ctx')], 'FROM scratch\nCOPY a /\n')
-  t.match(next.err, /#1 CACHED/)
-  t.strictSame(readdirSync(join(root, 'tmp')), [], 'what the killed one had under way is swept')
 })

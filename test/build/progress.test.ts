@@ -59,6 +59,18 @@ t.test('plain: whole lines, times from the start of the step, cut multi-byte cha
   )
 })
 
+t.test('a flood without a line end is shown in pieces as it comes', async t => {
+  const out = screen()
+  const progress = plainProgress(out)
+  progress.event(start(1))
+  const chunk = 'x'.repeat(10_000)
+  for (let i = 0; i < 10; i++) progress.event(output(1, chunk))
+  const shown = (): number => out.text.split('x').length - 1
+  t.ok(shown() >= 80_000, `${shown()} of 100,000 before its end`)
+  progress.event(done(1, false, 1))
+  t.equal(shown(), 100_000)
+})
+
 t.test('no control character of a command reaches the terminal', async t => {
   t.equal(plainText('a\x1b[31mred\x1b[0m\x07\x1b]0;title\x07b\tc\x9b'), 'aredb\tc')
   const out = screen()

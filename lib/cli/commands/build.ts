@@ -28,7 +28,7 @@ export const command = defineCommand({
       alias: 'o',
       type: 'string',
       requiresArg: true,
-      describe: 'type=local,dest=DIR or type=tar,dest=FILE instead of an image',
+      describe: 'type=local,dest=DIR or type=tar|oci|docker,dest=FILE instead of a named image (- is stdout)',
     },
     iidfile: { type: 'string', requiresArg: true, describe: 'Write the image’s ID to a file' },
     network: { type: 'string', choices: ['default', 'none', 'host'], default: 'default', describe: 'Network of RUN' },
@@ -66,6 +66,8 @@ export const command = defineCommand({
         import('../../build/output.js'),
       ])
     const result = args.output === undefined ? undefined : output.parseOutput(args.output)
+    if (result && result.type !== 'image' && result.dest === '-' && stdout.isTTY === true)
+      throw new UsageError('standard output is a terminal: give --output a dest or redirect it')
     const buildArgs = scope.readBuildArgs(args.buildArg ?? [], process.env)
     const stop = new AbortController()
     const options: BuildOptions = {
@@ -118,14 +120,8 @@ export const command = defineCommand({
         })
         shown.end()
         if (result && result.type !== 'image') {
-          const { LayersTree, EmptyTree } = await import('../../build/layer-tree.js')
-          const layers = built.image.rootfs.diff_ids
-          const tree = layers.length === 0 ? new EmptyTree() : new LayersTree(images.openLayers(layers).toReversed())
-          try {
-            await output.writeOutput(tree, result, process.stdout)
-          } finally {
-            tree.close()
-          }
+          const { writeResult } = await import('../build-result.js')
+          await writeResult(store, images, built, result, args.tag ?? [], context)
         } else stdout.write(`${built.config}\n`)
         if (args.iidfile !== undefined) writeFileSync(args.iidfile, built.config)
       } catch (error) {

@@ -21,6 +21,7 @@ import {
   readLeases,
   withFreeSubnet,
   writeLeases,
+  type Lease,
   type Leases,
   type Network,
 } from './networks.js'
@@ -100,7 +101,7 @@ function enterNetwork(root: string, config: ContainerConfig, name: string, names
   try {
     const { bridge, network } = ensureBridge(host, root, findNetwork(root, name))
     const address = freeAddress(network, leases)
-    const link = `lv${config.id.slice(0, 10)}`
+    const link = linkOf(config.id)
     const mac = Buffer.concat([Buffer.from([0x02, 0x4c]), ipv4(address)])
     must(host.addVeth(link, bridge, 'eth0', mac, namespace.fd), `veth ${link}`)
     const inside = must(namespace.netlink.link('eth0'), 'eth0')
@@ -145,7 +146,11 @@ function ensureBridge(host: Netlink, root: string, wanted: Network): { bridge: n
 }
 
 /** Gives back link and address; the last one takes the bridge and its rules along. */
-export function releaseNetwork(root: string, id: string, state: NetworkState): Promise<void> {
+export function releaseNetwork(
+  root: string,
+  id: string,
+  state: Pick<NetworkState, 'name' | 'address' | 'link'>,
+): Promise<void> {
   return lockNetworks(root, () => {
     const host = new Netlink()
     try {
@@ -166,6 +171,16 @@ export function releaseNetwork(root: string, id: string, state: NetworkState): P
       host.close()
     }
   })
+}
+
+function linkOf(id: string): string {
+  return `lv${id.slice(0, 10)}`
+}
+
+/** Gives back what those have on the network that no container record names (builds) and that are gone. Idempotent. */
+export async function sweepLeases(root: string, name: string, isGone: (lease: Lease) => boolean): Promise<void> {
+  for (const [address, lease] of Object.entries(readLeases(root, name)))
+    if (isGone(lease)) await releaseNetwork(root, lease.id, { name, address, link: linkOf(lease.id) })
 }
 
 const MARK = '# others on the network'
