@@ -50,9 +50,14 @@ export function chainID(parent: ChainID | undefined, layer: DiffID): ChainID {
 
 /** The chain of all `layers`, base first. There is none of no layers. */
 export function chainOf(layers: readonly DiffID[]): ChainID | undefined {
-  let chain: ChainID | undefined
-  for (const layer of layers) chain = chainID(chain, layer)
-  return chain
+  return chainsOf(layers).at(-1)
+}
+
+/** The chains of the first layer, the first two, and so on to all of them. */
+export function chainsOf(layers: readonly DiffID[]): ChainID[] {
+  const chains: ChainID[] = []
+  for (const layer of layers) chains.push(chainID(chains.at(-1), layer))
+  return chains
 }
 
 /** What Docker shows of a digest: its first 12 hex digits. */

@@ -7,7 +7,7 @@ import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { bytesOf } from '../bytes.js'
 import type { DiffID, Digest } from '../digest.js'
-import { openLayer } from '../image/chain.js'
+import { openLayers } from '../image/chain.js'
 import { changesTree } from '../image/commit.js'
 import type { StoredImage } from '../image/images.js'
 import { layerRecord } from '../image/import-layer.js'
@@ -18,6 +18,7 @@ import type { Store } from '../image/store.js'
 import { ImageWriter } from '../image/writer.js'
 import { openDirectoryLayer } from '../layer/directory.js'
 import { EMPTY_SHA256 } from '../layer/erofs-format.js'
+import { openIndex } from '../layer/indexed.js'
 import type { Layer } from '../layer/layer.js'
 import type { TreeInode } from '../layer/tree.js'
 import { close } from '../sys/file.js'
@@ -92,7 +93,7 @@ export class ImageStore implements BuildStore {
   }
 
   openLayers(layers: readonly DiffID[]): Layer[] {
-    return layers.map(layer => openLayer(this.#store, layer))
+    return openLayers(this.#store, layers, path => openIndex(bytesOf(path), bytesOf(this.#store.objects)))
   }
 
   async addTree(root: TreeInode): Promise<StoredLayer> {

@@ -9,9 +9,9 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync }
 import { join } from 'node:path'
 import type { Execution, ExecutionMount, ExecutionResult, Executor } from '../build/executor.js'
 import { bytesOf } from '../bytes.js'
-import { chainOf, type DiffID } from '../digest.js'
+import { chainsOf, type DiffID } from '../digest.js'
 import { check } from '../errno.js'
-import { ensureChain } from '../image/chain.js'
+import { ensureChain, layerIndex } from '../image/chain.js'
 import type { Store } from '../image/store.js'
 import { MountServer } from '../mount/server.js'
 import type { LowerSpec } from '../mount/spec.js'
@@ -153,10 +153,10 @@ export class RuntimeExecutor implements Executor {
   #lowers(layers: readonly DiffID[]): LowerSpec[] {
     const { objects } = this.#store
     const found: LowerSpec[] = []
-    for (let n = layers.length; n > 0; n--) {
-      const chain = this.#store.chain(chainOf(layers.slice(0, n))!)
-      if (existsSync(chain)) return [...found, { kind: 'index', path: chain, objects }]
-      found.push({ kind: 'index', path: this.#store.layer(layers[n - 1]!), objects })
+    for (const [i, chain] of [...chainsOf(layers).entries()].reverse()) {
+      const flat = this.#store.chain(chain)
+      if (existsSync(flat)) return [...found, { kind: 'index', path: flat, objects }]
+      found.push({ kind: 'index', path: layerIndex(this.#store, chain, layers[i]!), objects })
     }
     return [...found, { kind: 'index', path: ensureChain(this.#store, this.#tmp, []), objects }]
   }

@@ -93,9 +93,13 @@ export class Operands {
   }
 
   async #stack(diffIDs: readonly DiffID[]): Promise<Layer[]> {
-    const { openLayer } = await import('../image/chain.js')
+    const [{ openLayers }, { openIndex }] = await Promise.all([
+      import('../image/chain.js'),
+      import('../layer/indexed.js'),
+    ])
     const store = await this.store()
-    return diffIDs.map(diffID => this.#open(diffID, () => openLayer(store, diffID))).reverse()
+    const open = (path: string): Layer => this.#open(path, () => openIndex(bytesOf(path), bytesOf(store.objects)))
+    return openLayers(store, diffIDs, open).reverse()
   }
 
   #open(key: string, open: () => Layer): Layer {
@@ -150,7 +154,7 @@ export class Operands {
     ])
     const store = await this.store()
     const path = ensureChain(store, store.tmp, diffIDs)
-    return [this.#open(`chain:${path}`, () => openIndex(bytesOf(path), bytesOf(store.objects)))]
+    return [this.#open(path, () => openIndex(bytesOf(path), bytesOf(store.objects)))]
   }
 
   /** A layer, with what lies below it in the first image that has it. */

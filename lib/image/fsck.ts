@@ -7,10 +7,10 @@
 import { createHash } from 'node:crypto'
 import { closeSync, existsSync, openSync, readdirSync, readFileSync, readSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { type ChainID, chainOf, type DiffID, type Digest, digestOf } from '../digest.js'
+import { type ChainID, chainOf, chainsOf, type DiffID, type Digest, digestOf } from '../digest.js'
 import { EMPTY_SHA256, RESERVED } from '../layer/erofs-format.js'
 import { verifyIndex } from '../layer/erofs-read.js'
-import { ensureChain } from './chain.js'
+import { remakeChain } from './chain.js'
 import { eachObject } from './gc.js'
 import { importLayer, layerRecord } from './import-layer.js'
 import { readDocument } from './images.js'
@@ -179,22 +179,24 @@ class Check {
     }
   }
 
+  /** Caches: that one is not there is no problem. */
   #chain(chain: ChainID, diffIDs: readonly DiffID[]): void {
-    const path = this.#store.chain(chain)
-    // A cache: that it is not there is no problem.
-    const cause = existsSync(path) ? indexProblem(path) : undefined
-    if (cause === undefined) return
-    let repaired = false
-    if (this.#repair) {
-      rmSync(path, { force: true })
-      try {
-        ensureChain(this.#store, this.#store.tmp, diffIDs)
-        repaired = true
-      } catch {
-        repaired = false
+    const paths = [this.#store.chain(chain), ...chainsOf(diffIDs).map(c => this.#store.settled(c))]
+    for (const path of paths) {
+      const cause = existsSync(path) ? indexProblem(path) : undefined
+      if (cause === undefined) continue
+      let repaired = false
+      if (this.#repair) {
+        rmSync(path, { force: true })
+        try {
+          remakeChain(this.#store, this.#store.tmp, diffIDs)
+          repaired = true
+        } catch {
+          repaired = false
+        }
       }
+      this.#found('chain', chain, cause, repaired)
     }
-    this.#found('chain', chain, cause, repaired)
   }
 }
 

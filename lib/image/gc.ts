@@ -142,6 +142,8 @@ export interface Reachable {
   readonly blobs: Set<Digest>
   readonly layers: Set<DiffID>
   readonly chains: Set<ChainID>
+  /** Stacks whose last layer's settled index stays: those of the images and all they stand on. */
+  readonly settled: Set<ChainID>
   /** Images whose documents cannot be read. */
   readonly broken: readonly Digest[]
 }
@@ -150,6 +152,7 @@ export function reachable(store: Store): Reachable {
   const blobs = new Set<Digest>()
   const layers = new Set<DiffID>()
   const chains = new Set<ChainID>()
+  const settled = new Set<ChainID>()
   const broken: Digest[] = []
   const pins = livePins(store)
   const known = readDescriptors(store).map(d => d.digest)
@@ -165,6 +168,7 @@ export function reachable(store: Store): Reachable {
       for (const diffID of readDocument(store, manifest.config.digest, readConfig).rootfs.diff_ids) {
         layers.add(diffID)
         chain = chainID(chain, diffID)
+        settled.add(chain)
       }
       if (chain !== undefined) chains.add(chain)
     } catch {
@@ -175,7 +179,7 @@ export function reachable(store: Store): Reachable {
     for (const l of pin.layers) layers.add(l)
     for (const c of pin.chains) chains.add(c)
   }
-  return { blobs, layers, chains, broken }
+  return { blobs, layers, chains, settled, broken }
 }
 
 function isManifest(store: Store, digest: Digest): boolean {
@@ -208,9 +212,11 @@ export function collect(store: Store): Removed {
       remove(join(store.root, 'layers', hex))
       layers++
     }
-  for (const hex of readdirSync(join(store.root, 'chains')))
-    if (hex !== 'scratch' && !keep.chains.has(digestOf(hex) as string as ChainID))
-      remove(join(store.root, 'chains', hex))
+  for (const file of readdirSync(join(store.root, 'chains'))) {
+    if (file === 'scratch') continue
+    const chain = digestOf(file.slice(0, 64)) as string as ChainID
+    if (!(file.endsWith('.top') ? keep.settled : keep.chains).has(chain)) remove(join(store.root, 'chains', file))
+  }
   const pinned = pinnedBlobs(store, keep)
   let blobs = 0
   for (const hex of readdirSync(join(store.root, 'blobs/sha256'))) {

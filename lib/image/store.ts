@@ -6,6 +6,7 @@
  *     objects/.lamina/AB/CDEF…                    one regular file's content by SHA-256, mode 0444, shared by all layers
  *     layers/HEX                                  index of one layer, by diffID
  *     chains/HEX                                  flattened index of a stack of layers, by chain ID: what is mounted
+ *     chains/HEX.top                              index of its last layer, where that means something else there (chain.ts)
  *     records/HEX                                 what is known of a layer (import-layer.ts), by blob and by diffID
  *     pins/NAME                                   what running commands and containers use (pin.ts)
  *     tmp/NAME/                                   work of one command under a lock; swept when its process is gone
@@ -69,6 +70,9 @@ export class Store {
   }
   chain(chain: ChainID): string {
     return join(this.root, 'chains', hexOf(chain))
+  }
+  settled(chain: ChainID): string {
+    return `${this.chain(chain)}.top`
   }
   record(id: Digest | DiffID): string {
     return join(this.root, 'records', hexOf(id))

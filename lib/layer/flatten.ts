@@ -2,28 +2,18 @@
  * Owns layers -> one tree: reads an index back into a `TreeInode` tree and applies further layers on it, by the OCI image
  * specification's rules (layer.md, "Applying Changesets").
  * Layers come base first here (the union's order is topmost first).
+ * A layer whose names lead through symlinks of what lies below has to be settled first (settle.ts).
  * Invariant: the result has no marks of a layer left: no whiteout, opaque, implicit or outer link.
  */
 import { textOf } from '../bytes.js'
 import { DT, S } from '../sys/constants.js'
-import { Stat } from '../sys/stat.js'
-import { EMPTY_SHA256 } from './erofs-format.js'
+import { FlattenError } from './flatten-error.js'
 import type { IndexedLayer } from './indexed.js'
 import { DT_WHT, type LayerNode } from './layer.js'
+import { readAttributes } from './read-tree.js'
 import { TreeInode } from './tree.js'
 
-/** Layers do not fit together: a hard link names what no layer has, or an index is damaged. */
-export class FlattenError extends Error {
-  override readonly name = 'FlattenError'
-  readonly code: 'LAYER_LINK' | 'INDEX_DAMAGED'
-  constructor(code: 'LAYER_LINK' | 'INDEX_DAMAGED', message: string) {
-    super(message)
-    this.code = code
-  }
-}
-
 const MAX_DEPTH = 4096
-const st = new Stat()
 
 /** The tree of `layers` applied in order, base first. Throws FlattenError. */
 export function flatten(layers: readonly IndexedLayer[]): TreeInode {
@@ -52,7 +42,7 @@ class Application {
 
   run(): void {
     const layer = this.#layer
-    if (layer.overlayXattr(layer.root, 'implicit') === undefined) this.#attributes(this.#root, layer.root)
+    if (layer.overlayXattr(layer.root, 'implicit') === undefined) readAttributes(layer, layer.root, this.#root)
     if (layer.isOpaque(layer.root)) this.#root.children?.clear()
     this.#directory(this.#root, layer.root, 0)
     for (const [dir, name] of this.#hidden) dir.children?.delete(name)
@@ -71,8 +61,8 @@ class Application {
         if (dir?.isDirectory !== true || layer.isOpaque(child)) {
           dir = new TreeInode(S.IFDIR | 0o755)
           children.set(name, dir)
-          this.#attributes(dir, child)
-        } else if (layer.overlayXattr(child, 'implicit') === undefined) this.#attributes(dir, child)
+          readAttributes(layer, child, dir)
+        } else if (layer.overlayXattr(child, 'implicit') === undefined) readAttributes(layer, child, dir)
         subdirectories.push([dir, child])
       } else children.set(name, this.#inode(child))
     })
@@ -91,7 +81,7 @@ class Application {
     if (outer !== undefined) inode = this.#outer(outer.latin1Slice())
     else {
       inode = new TreeInode(image.mode)
-      this.#attributes(inode, node)
+      readAttributes(this.#layer, node, inode)
     }
     if (several) this.#linked.set(node, inode)
     return inode
@@ -103,34 +93,5 @@ class Application {
     if (found === undefined || found.isDirectory)
       throw new FlattenError('LAYER_LINK', `apply layer: hard link to ${textOf(path)}, which no lower layer has`)
     return found
-  }
-
-  #attributes(inode: TreeInode, node: LayerNode): void {
-    const layer = this.#layer
-    if (layer.stat(node, st) < 0) throw new FlattenError('INDEX_DAMAGED', 'apply layer: index is damaged')
-    inode.mode = st.mode
-    inode.uid = st.uid
-    inode.gid = st.gid
-    inode.mtime = st.mtime
-    inode.mtimeNs = st.mtimeNs
-    inode.rdev = st.rdev
-    inode.size = inode.isDirectory ? 0 : st.size
-    inode.xattrs = undefined
-    const type = st.mode & S.IFMT
-    if (type === S.IFREG) {
-      const hex = layer.object(node)
-      if (typeof hex === 'number') throw new FlattenError('INDEX_DAMAGED', 'apply layer: file without object')
-      inode.object = hex === EMPTY_SHA256 ? '' : hex
-    } else if (type === S.IFLNK) {
-      const target = layer.readlink(node)
-      if (typeof target === 'number') throw new FlattenError('INDEX_DAMAGED', 'apply layer: symlink without target')
-      inode.target = target
-    }
-    const names = layer.listxattr(node)
-    if (typeof names === 'number') throw new FlattenError('INDEX_DAMAGED', 'apply layer: xattrs are damaged')
-    for (const name of names) {
-      const value = layer.getxattr(node, name)
-      if (typeof value !== 'number') (inode.xattrs ??= new Map<string, Buffer>()).set(name, value)
-    }
   }
 }

@@ -3,16 +3,17 @@
  * contents to an `ObjectWriter`.
  * Outcomes that are decided here: names are read relative to the layer's root (a leading `/` and `.` components are
  * dropped, `..` is refused); of two entries of one name the later wins, two directories merge; a parent that the tar does
- * not describe is implicit; a parent that is no directory is refused, so no symlink is ever followed; whiteouts speak of
- * the layers below only; a hard link to a path that is not in this layer is kept as an outer link, to be resolved when
- * layers are flattened.
+ * not describe is implicit; a parent that is a symlink of this layer is followed within the layer's root (parents.ts; one
+ * of a layer below: settle.ts), a last component never; whiteouts speak of the layers below only; a hard link to a path
+ * that is not in this layer is kept as an outer link, to be resolved when layers are flattened.
  * Invariant: nothing in the tree leads outside it, and no name in it is `.`, `..`, empty or longer than 255 bytes.
  */
 import { makedev, S } from '../sys/constants.js'
 import { EMPTY_SHA256, RESERVED, xattrIndex } from './erofs-format.js'
+import { MAX_NAME, MAX_PATH, resolveParents, type Step } from './parents.js'
 import { TarError } from './tar-error.js'
 import type { TarEntry, TarHandler, TarType } from './tar-read.js'
-import { implicitDirectory, TreeInode, whiteoutInode } from './tree.js'
+import { implicitDirectory, passThrough, TreeInode, whiteoutInode } from './tree.js'
 
 /** Where file contents go. One file at a time: begin, any number of writes, end. */
 export interface ObjectWriter {
@@ -32,9 +33,6 @@ export interface IngestLimits {
 
 export const DEFAULT_LIMITS: IngestLimits = { entries: 10_000_000, bytes: 256 * 2 ** 30 }
 
-const MAX_NAME = 255
-/** PATH_MAX less the NUL: what the kernel could ever be asked for. */
-const MAX_PATH = 4095
 const WHITEOUT = '.wh.'
 const OPAQUE = '.wh..wh..opq'
 
@@ -134,27 +132,30 @@ export class LayerIngest implements TarHandler {
   }
 
   /** The directory of these names, made implicit where nothing described it. */
-  #directory(parts: string[], entry: string): TreeInode {
+  #directory(parts: readonly string[], entry: string): TreeInode {
     const path = parts.join('/')
     if (path === this.#parentPath) return this.#parent
     let dir: TreeInode = this.root
     for (const part of parts) {
-      let child = dir.children?.get(part)
-      if (child === undefined || child.isWhiteout) {
-        const made = implicitDirectory()
-        if (child !== undefined) made.opaque = true
-        dir.children?.set(part, made)
-        child = made
-      }
+      const child = passThrough(dir, part)
       if (!child.isDirectory) {
-        const what = (child.mode & S.IFMT) === S.IFLNK ? 'a symlink' : 'no directory'
-        throw new TarError('TAR_ESCAPE', `its parent ${part} is ${what} in the same layer`, entry)
+        dir = this.#directory(this.#resolve(parts, entry), entry)
+        break
       }
       dir = child
     }
     this.#parentPath = path
     this.#parent = dir
     return dir
+  }
+
+  /** Where these names lead when the symlinks of this layer on the way are followed. */
+  #resolve(parts: readonly string[], entry: string): readonly string[] {
+    const resolved = resolveParents<TreeInode | undefined>(parts, this.root, stepInLayer)
+    if ('problem' in resolved) throw new TarError('TAR_ESCAPE', resolved.problem, entry)
+    if (resolved.parts[0] === RESERVED)
+      throw new TarError('TAR_NAME', `its parent leads to ${RESERVED}, which is reserved`, entry)
+    return resolved.parts
   }
 
   #whiteout(dir: TreeInode, name: string, entry: TarEntry): void {
@@ -170,14 +171,20 @@ export class LayerIngest implements TarHandler {
       throw new TarError('TAR_NAME', 'whiteout of nothing', entry.name)
     const present = dir.children?.get(hidden)
     if (present === undefined) dir.children?.set(hidden, whiteoutInode())
-    else if (present.isDirectory) present.opaque = true
+    else if (present.isDirectory) {
+      // What the layer has there is new: not something below, with an opaque mark of its own.
+      present.opaque = true
+      present.implicit = false
+    }
   }
 
   #link(dir: TreeInode, name: string, entry: TarEntry): void {
-    const target = splitName(entry.target, entry.name)
+    const names = splitName(entry.target, entry.name)
+    const last = names.pop()
+    const target = [...this.#resolve(names, entry.name), ...(last === undefined ? [] : [last])]
     let found: TreeInode | undefined = this.root
     for (const part of target) found = found?.children?.get(part)
-    if (target.length === 0 || found?.isDirectory === true)
+    if (last === undefined || found?.isDirectory === true)
       throw new TarError('TAR_ESCAPE', 'hard link to a directory', entry.name)
     if (found === undefined || found.isWhiteout) {
       found = new TreeInode(S.IFREG)
@@ -228,15 +235,17 @@ export class LayerIngest implements TarHandler {
   }
 
   #put(dir: TreeInode, name: string, inode: TreeInode): void {
+    const present = dir.children?.get(name)
     // A whiteout of the same name meant what lies below: for a directory that has to be said.
-    if (inode.isDirectory && dir.children?.get(name)?.isWhiteout === true) inode.opaque = true
+    if (inode.isDirectory && present?.isWhiteout === true) inode.opaque = true
     dir.children?.set(name, inode)
-    // What the path cache knows may have been replaced.
-    if (!inode.isDirectory) this.#parentPath = '\0'
+    // What the path cache knows, a directory or a symlink to one, may have been replaced.
+    if (present !== undefined) this.#parentPath = '\0'
   }
 
   #attributes(inode: TreeInode, entry: TarEntry): void {
-    inode.mode = (inode.mode & S.IFMT) | entry.mode
+    // Linux has no permissions of symlinks: whatever the tar says, they are shown as 0777.
+    inode.mode = (inode.mode & S.IFMT) | (inode.isSymlink ? 0o777 : entry.mode)
     inode.uid = entry.uid
     inode.gid = entry.gid
     inode.mtime = entry.mtime
@@ -254,6 +263,15 @@ export class LayerIngest implements TarHandler {
       else (inode.xattrs ??= new Map<string, Buffer>()).set(name, value)
     }
   }
+}
+
+/** One layer alone: what it does not describe may be anything below. */
+function stepInLayer(at: TreeInode | undefined, name: string): Step<TreeInode | undefined> {
+  const child = at?.children?.get(name)
+  if (child === undefined || child.isWhiteout)
+    return { kind: 'directory', cursor: undefined, unknown: child === undefined }
+  if (child.isDirectory) return { kind: 'directory', cursor: child, unknown: child.implicit }
+  return child.isSymlink ? { kind: 'symlink', target: child.target } : { kind: 'other' }
 }
 
 /** The components of a tar name. Throws TarError for what may not be. */

@@ -41,6 +41,10 @@ export class TreeInode {
     return this.children !== undefined
   }
 
+  get isSymlink(): boolean {
+    return (this.mode & S.IFMT) === S.IFLNK
+  }
+
   get isWhiteout(): boolean {
     return (this.mode & S.IFMT) === S.IFCHR && this.rdev === 0
   }
@@ -56,4 +60,20 @@ export function implicitDirectory(): TreeInode {
   const dir = new TreeInode(S.IFDIR | 0o755)
   dir.implicit = true
   return dir
+}
+
+/**
+ * The directory `name` in `dir` for what lies below it: the one that is there, else one that says nothing of its own
+ * (implicit), or where the layer hides the name, a new one. `name` must not be anything else.
+ */
+export function passThrough(dir: TreeInode, name: string): TreeInode {
+  const child = dir.children?.get(name)
+  if (child !== undefined && !child.isWhiteout) return child
+  const made = implicitDirectory()
+  if (child !== undefined) {
+    made.opaque = true
+    made.implicit = false
+  }
+  dir.children?.set(name, made)
+  return made
 }

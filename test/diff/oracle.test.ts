@@ -11,11 +11,13 @@ import { createGunzip } from 'node:zlib'
 import t from 'tap'
 import { extract } from 'tar-stream'
 import { main } from '../../lib/cli/main.js'
+import { bytesOf } from '../../lib/bytes.js'
 import { analyse, type Analysis } from '../../lib/diff/analysis.js'
-import { openLayer } from '../../lib/image/chain.js'
+import { openLayers } from '../../lib/image/chain.js'
 import { resolveImage } from '../../lib/image/images.js'
 import { loadImages } from '../../lib/image/load.js'
 import { Store } from '../../lib/image/store.js'
+import { openIndex } from '../../lib/layer/indexed.js'
 
 const missing = ['buildah', 'umoci', 'tar', 'setfattr'].filter(
   tool => spawnSync(tool, ['--version']).error !== undefined,
@@ -87,7 +89,8 @@ t.test('totals agree with umoci and tar on images made by buildah', { skip: reas
   })
 
   const open = (name: string): Analysis => {
-    const layers = resolveImage(store, name).layers.map(l => openLayer(store, l.diffID))
+    const diffIDs = resolveImage(store, name).layers.map(l => l.diffID)
+    const layers = openLayers(store, diffIDs, path => openIndex(bytesOf(path), bytesOf(store.objects)))
     const analysis = analyse(layers)
     for (const layer of layers) layer.close()
     return analysis

@@ -1,4 +1,6 @@
 /** Small images made in memory: layers from raw tars, as a blob map, an OCI archive, or in a store. */
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { digestBytes, hexOf, type Digest } from '../../lib/digest.js'
 import { rawTar, type RawEntry } from '../layer/raw-tar.js'
@@ -55,12 +57,8 @@ export function makeImage(layers: readonly (readonly RawEntry[] | Buffer)[], opt
   return { blobs, manifest, digest: digestBytes(manifest), config: digestBytes(config), layers: made }
 }
 
-/** The image as an OCI archive. `change` may damage members by name. */
-export function ociArchive(
-  image: MadeImage,
-  name = 'docker.io/test/image:1',
-  change?: (files: Map<string, Buffer>) => void,
-): Buffer {
+/** The files of an OCI layout of the image, by path. */
+function layoutFiles(image: MadeImage, name: string): Map<string, Buffer> {
   const files = new Map<string, Buffer>([
     ['oci-layout', Buffer.from('{"imageLayoutVersion":"1.0.0"}')],
     [
@@ -81,6 +79,25 @@ export function ociArchive(
     ],
   ])
   for (const [digest, bytes] of image.blobs) files.set(`blobs/sha256/${hexOf(digest)}`, bytes)
+  return files
+}
+
+/** The image as an OCI archive. `change` may damage members by name. */
+export function ociArchive(
+  image: MadeImage,
+  name = 'docker.io/test/image:1',
+  change?: (files: Map<string, Buffer>) => void,
+): Buffer {
+  const files = layoutFiles(image, name)
   change?.(files)
   return rawTar([...files].map(([member, data]) => ({ name: member, data })))
+}
+
+/** The image as an OCI layout in an empty directory. */
+export function ociLayout(image: MadeImage, directory: string, name: string): void {
+  for (const [path, bytes] of layoutFiles(image, name)) {
+    const place = join(directory, path)
+    mkdirSync(dirname(place), { recursive: true })
+    writeFileSync(place, bytes)
+  }
 }
