@@ -20,7 +20,7 @@ const packages = {
   ],
   'images, as peers and oracles': ['skopeo', 'umoci', 'buildah', 'docker-registry', 'zstd'],
   'real root filesystems': ['mmdebstrap'],
-  'containers: networks, users, runtimes': ['iproute2', 'nftables', 'uidmap', 'crun'],
+  'containers: networks, users, runtimes': ['iproute2', 'nftables', 'uidmap', 'crun', 'runc'],
   'real programs on the mount': ['git', 'rsync', 'sqlite3', 'gcc', 'libc6-dev', 'curl', 'procps', 'python3'],
   'the explorer in a browser': ['chromium'],
   'shells, for completion': ['zsh', 'fish'],

@@ -58,7 +58,8 @@ async function connect({
   const config = freshConfig(newId(), `build-${process.pid}`, { kind: 'directory', path: '/' })
   config.network = { network: NETWORK }
   try {
-    return await connectNetwork(new Containers(root, runRoot), config)
+    const warn = (line: string): void => void stderr.write(`warning: ${line}\n`)
+    return await connectNetwork(new Containers(root, runRoot), config, warn)
   } catch (error) {
     const { code, message } = error as { code?: string; message: string }
     if (code !== 'UNSUPPORTED' && code !== 'NOT_PERMITTED') throw error

@@ -123,11 +123,8 @@ const forwarded = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2
 function forward(container: Container): () => void {
   const handlers = forwarded.map(name => {
     const handler = (_: NodeJS.Signals, number: number): void => {
-      try {
-        signalContainer(container, number)
-      } catch {
-        // It ends at this moment; the Exit frame is on its way.
-      }
+      // It may end at this moment: the Exit frame is on its way then.
+      signalContainer(container, number).catch(() => undefined)
     }
     process.on(name, handler)
     return [name, handler] as const

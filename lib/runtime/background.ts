@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Container, Containers } from './containers.js'
 import { RuntimeError, type RuntimeErrorCode } from './error.js'
+import { warning } from './warning.js'
 
 export interface BackgroundOptions {
   /** A client will attach: the program is held back until it has. */
@@ -17,7 +18,15 @@ export interface Background {
   readonly started: Promise<number>
 }
 
-/** Starts the supervisor. The container is to be in state created or exited. */
+/** What the supervisor says on its fd 3. */
+interface Report {
+  pid?: number
+  warnings?: string[]
+  code?: RuntimeErrorCode
+  message?: string
+}
+
+/** Starts the supervisor; its warnings go to standard error. The container is to be in state created or exited. */
 export function startInBackground(
   containers: Containers,
   container: Container,
@@ -47,8 +56,9 @@ export function startInBackground(
     report.on('data', (chunk: Buffer) => {
       text += chunk.toString('utf8')
       if (!text.includes('\n')) return
-      const said = JSON.parse(text) as { pid?: number; code?: RuntimeErrorCode; message?: string }
+      const said = JSON.parse(text) as Report
       report.destroy()
+      for (const line of said.warnings ?? []) process.stderr.write(warning(line))
       if (said.pid !== undefined) resolve(said.pid)
       else reject(new RuntimeError(said.code ?? 'START_FAILED', said.message ?? 'start failed'))
     })

@@ -24,6 +24,8 @@ export interface ContainerMount {
   options: string[]
   /** A volume with nothing in it gets what the image has at the destination. */
   copyUp?: boolean
+  /** The image that `source` named at the creation: its id. */
+  image?: string
 }
 
 /** `private` is a new one of the container's own. */

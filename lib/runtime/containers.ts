@@ -134,14 +134,11 @@ export class Containers {
     rmSync(container.runDirectory, { recursive: true, force: true })
     const { removeTree } = await import('./remove-tree.js')
     removeTree(container.directory)
-    if (container.config.root.kind === 'image') {
-      const [{ Store }, { unpin }, { pinName }] = await Promise.all([
-        import('../image/store.js'),
-        import('../image/pin.js'),
-        import('./create.js'),
-      ])
-      unpin(Store.at(this.root), pinName(container.id))
-    }
+    const [{ pinNames }, { config, id }] = [await import('./create.js'), container]
+    const pins = pinNames(id, config)
+    if (pins.length === 0) return
+    const [{ Store }, { unpin }] = await Promise.all([import('../image/store.js'), import('../image/pin.js')])
+    for (const name of pins) unpin(Store.at(this.root), name)
   }
 
   /**

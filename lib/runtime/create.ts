@@ -12,30 +12,52 @@ import { checkName, newName } from './names.js'
  */
 export async function createContainer(containers: Containers, config: ContainerConfig): Promise<Container> {
   check(config)
+  if (config.runtime !== '') {
+    const { findRuntime } = await import('./oci-runtime.js')
+    findRuntime(config.runtime)
+  }
+  await findImages(containers, config)
   const container = await containers.lock(() => {
     const names = containers.names()
     const name = config.name === '' ? newName(n => names.has(n)) : checkName('container', config.name)
     return containers.add({ ...config, name })
   })
-  const { root } = config
-  if (root.kind === 'image') {
-    // The image's layers stay as long as the container does.
-    const [{ Store }, { resolveImage }, { pinImage }] = await Promise.all([
-      import('../image/store.js'),
-      import('../image/images.js'),
-      import('../image/pin.js'),
-    ])
-    const store = Store.at(containers.root)
-    const owner = `container ${container.config.name}`
-    await pinImage(store, resolveImage(store, root.id), owner, { pid: null, name: pinName(config.id) })
-  }
+  await pinImages(containers, container)
   emit(containers.root, container, 'create')
   return container
 }
 
-/** The name of the pin that keeps a container's image. */
-export function pinName(id: string): string {
-  return `container-${id}`
+/** Finds the images that are to be mounted; from here on each is meant by its id. Throws ImageError. */
+async function findImages({ root }: Containers, config: ContainerConfig): Promise<void> {
+  const wanted = config.mounts.filter(m => m.kind === 'image')
+  if (wanted.length === 0) return
+  const [{ Store }, { resolveImage }] = await Promise.all([import('../image/store.js'), import('../image/images.js')])
+  const store = Store.open(root)
+  for (const m of wanted) m.image = resolveImage(store, m.source).id
+}
+
+/** The images of its root and its mounts stay as long as the container does. */
+async function pinImages({ root }: Containers, { id, config }: Container): Promise<void> {
+  const ids = imagesOf(config)
+  if (ids.length === 0) return
+  const [{ Store }, { resolveImage }, { pinImage }] = await Promise.all([
+    import('../image/store.js'),
+    import('../image/images.js'),
+    import('../image/pin.js'),
+  ])
+  const store = Store.at(root)
+  const names = pinNames(id, config)
+  for (const [n, image] of ids.entries())
+    await pinImage(store, resolveImage(store, image), `container ${config.name}`, { pid: null, name: names[n] ?? '' })
+}
+
+function imagesOf({ root, mounts }: ContainerConfig): string[] {
+  return [...(root.kind === 'image' ? [root.id] : []), ...mounts.flatMap(m => m.image ?? [])]
+}
+
+/** The names of the pins that keep a container's images. */
+export function pinNames(id: string, config: ContainerConfig): string[] {
+  return imagesOf(config).map((_, n) => (n === 0 ? `container-${id}` : `container-${id}-${n}`))
 }
 
 function check(config: ContainerConfig): void {
@@ -48,17 +70,7 @@ function check(config: ContainerConfig): void {
     if (st === undefined) throw new RuntimeError('INVALID', `rootfs ${root.path}: does not exist`)
     if (!st.isDirectory()) throw new RuntimeError('INVALID', `rootfs ${root.path}: is no directory`)
   }
-  if (config.runtime !== '')
-    throw new RuntimeError(
-      'UNSUPPORTED',
-      `--runtime ${config.runtime}: containers are run by Lamina itself; OCI runtimes are not driven yet`,
-    )
   for (const m of config.mounts) {
-    if (m.kind === 'image')
-      throw new RuntimeError(
-        'UNSUPPORTED',
-        `mount ${m.source} at ${m.destination}: images as mounts are not supported yet; 'lamina mount' it and bind the directory`,
-      )
     if (!m.destination.startsWith('/') || m.destination === '/')
       throw new RuntimeError('INVALID', `mount at ${m.destination}: must be an absolute path below /`)
     if (m.destination.split('/').includes('..'))

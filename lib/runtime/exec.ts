@@ -12,7 +12,8 @@ import { Cgroup } from './cgroup/cgroup.js'
 import { isAlive, startOf, type Container } from './containers.js'
 import { drained } from './drain.js'
 import { RuntimeError } from './error.js'
-import { enter } from './launch.js'
+import { enter, type Launched } from './launch.js'
+import type { OciProcess } from './oci.js'
 import { identityIn } from './resolve.js'
 import { capabilitiesFor, environment, seccompOf } from './spec.js'
 import { openPipes, openTerminal, type Stdio } from './streams.js'
@@ -53,53 +54,36 @@ export async function execIn(container: Container, options: ExecOptions): Promis
     opened.push(root)
     const identity = await identityIn(root, options.user ?? config.user, config.groupAdd)
     const tty = options.tty === true
+    const bounded = options.privileged === true ? { ...config, privileged: true } : config
+    const process: OciProcess = {
+      user: { uid: identity.uid, gid: identity.gid, additionalGids: identity.groups },
+      args: [...options.args],
+      env: environment(config, identity.home, options.env ?? [], tty),
+      cwd: options.workdir ?? config.workdir,
+      capabilities: capabilitiesFor(bounded, identity.uid),
+      rlimits: config.ulimits.map(u => ({ ...u, type: `RLIMIT_${u.type.toUpperCase()}` })),
+      noNewPrivileges: config.noNewPrivileges,
+    }
+    if (config.runtime !== '') return await execByRuntime(container, process, options)
     stdio = tty
       ? openTerminal(devptsOf(root, opened), identity.uid, options.size)
       : openPipes(identity.uid, identity.gid, options.interactive === true)
     const profile = seccompOf(config)
-    const capabilities = capabilitiesFor(
-      options.privileged === true ? { ...config, privileged: true } : config,
-      identity.uid,
-    )
     let filter: Buffer | undefined
     if (profile !== undefined && options.privileged !== true) {
       const { compile } = await import('./seccomp/compile.js')
-      filter = compile(profile, capabilities.bounding)
+      filter = compile(profile, process.capabilities?.bounding ?? [])
     }
-    const entry = new Cgroup(state.cgroup).openForBirth()
+    const entry = Cgroup.at(state.cgroup).openForBirth()
     opened.push(...entry.procs, ...(entry.v2 === undefined ? [] : [entry.v2]))
-    const launched = await enter(
-      {
-        user: { uid: identity.uid, gid: identity.gid, additionalGids: identity.groups },
-        args: [...options.args],
-        env: environment(config, identity.home, options.env ?? [], tty),
-        cwd: options.workdir ?? config.workdir,
-        capabilities,
-        rlimits: config.ulimits.map(u => ({ ...u, type: `RLIMIT_${u.type.toUpperCase()}` })),
-        noNewPrivileges: config.noNewPrivileges,
-      },
-      target,
-      namespacesOf(state.pid),
-      {
-        stdio: stdio.child,
-        terminal: tty,
-        ...(filter === undefined ? {} : { filter }),
-        cgroupProcs: entry.procs,
-        ...(entry.v2 === undefined ? {} : { cgroupV2: entry.v2 }),
-      },
-    )
-    const own = stdio
-    return {
-      pid: launched.pid,
-      stdio,
-      exit: exitOf(launched.pidfd).then(async exit => {
-        // What it has left behind in the background may hold the pipes: what comes late is not waited for.
-        await drained(own, 500)
-        close(launched.pidfd)
-        return exit
-      }),
-      signal: number => void pidfdSignal(launched.pidfd, number),
-    }
+    const launched = await enter(process, target, namespacesOf(state.pid), {
+      stdio: stdio.child,
+      terminal: tty,
+      ...(filter === undefined ? {} : { filter }),
+      cgroupProcs: entry.procs,
+      ...(entry.v2 === undefined ? {} : { cgroupV2: entry.v2 }),
+    })
+    return executed(launched, stdio)
   } catch (error) {
     stdio?.close()
     throw error
@@ -108,6 +92,34 @@ export async function execIn(container: Container, options: ExecOptions): Promis
     for (const fd of opened) closeSync(fd)
     close(target)
     prctl(PR.SET_DUMPABLE, 1)
+  }
+}
+
+async function execByRuntime(container: Container, process: OciProcess, options: ExecOptions): Promise<Executed> {
+  const { OciRuntime } = await import('./oci-runtime.js')
+  const { uid, gid } = process.user
+  const started = await OciRuntime.of(container)?.exec(process, {
+    uid,
+    gid,
+    terminal: options.tty === true,
+    interactive: options.interactive === true,
+    size: options.size,
+  })
+  const { launched, stdio } = started as NonNullable<typeof started>
+  return executed(launched, stdio)
+}
+
+function executed({ pid, pidfd }: Launched, stdio: Stdio): Executed {
+  return {
+    pid,
+    stdio,
+    exit: exitOf(pidfd).then(async exit => {
+      // What it has left behind in the background may hold the pipes: what comes late is not waited for.
+      await drained(stdio, 500)
+      close(pidfd)
+      return exit
+    }),
+    signal: number => void pidfdSignal(pidfd, number),
   }
 }
 

@@ -6,6 +6,7 @@ import { emit } from './events.js'
 import type { Containers, Container } from './containers.js'
 import { serveSocket, type ServedSocket } from './socket.js'
 import { Supervisor } from './supervisor.js'
+import { warning } from './warning.js'
 
 export interface ForegroundStreams {
   stdin: NodeJS.ReadableStream | undefined
@@ -24,7 +25,10 @@ export async function runInForeground(
   signals: boolean,
   log: (line: string) => void,
 ): Promise<number> {
-  const supervisor = new Supervisor(containers, container, { log })
+  const supervisor = new Supervisor(containers, container, {
+    log,
+    warn: line => void streams.stderr.write(Buffer.from(warning(line))),
+  })
   supervisor.listen({
     output: (stream, chunk) => void (stream === 'stdout' ? streams.stdout : streams.stderr).write(chunk),
     ended: () => undefined,

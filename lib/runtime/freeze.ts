@@ -11,6 +11,6 @@ export async function freezeContainer(containers: Containers, container: Contain
   const status = liveStatus(container)
   if (status !== (frozen ? 'running' : 'paused'))
     throw new RuntimeError('WRONG_STATE', `${verb} ${container.config.name}: it is ${status}`)
-  await new Cgroup(container.state.cgroup).freeze(frozen)
+  await Cgroup.at(container.state.cgroup).freeze(frozen)
   emit(containers.root, container, verb)
 }

@@ -166,10 +166,44 @@ async function begin(steps: ProcessSteps, p: OciProcess, around: Surroundings, k
   birth.step(`chdir ${p.cwd}`, CALL.chdir, [bytesOf(p.cwd)])
   steps.credentials(p, around.filter, kind.dieWith)
   steps.exec(p.args, p.env)
-  const born = birth.run({
-    flags: kind.flags,
-    ...(around.cgroupV2 === undefined ? {} : { cgroup: around.cgroupV2 }),
-  })
+  return bear(steps, status, p.args[0] ?? '', kind, around.cgroupV2)
+}
+
+/**
+ * Runs a program of the host in a mount namespace of its own, in which `mounts` (detached ones) are put at their paths
+ * before: another OCI runtime finds the container's root there, and the host shows nothing of it. Errors as `launch`.
+ */
+export async function launchOnHost(
+  args: readonly string[],
+  env: readonly string[],
+  stdio: Surroundings['stdio'],
+  mounts: readonly { fd: number; path: string }[],
+): Promise<Launched> {
+  const birth = new Birth()
+  const tree = new TreeSteps(birth)
+  const steps = new ProcessSteps(birth)
+  const status = pipe()
+  birth.step('setsid', CALL.setsid, [])
+  // Not private: what is bound with propagation is to see the host's mounts.
+  tree.private('rslave')
+  for (const { fd, path } of mounts) tree.attach(fd, path)
+  birth.step('chdir /', CALL.chdir, ['/'])
+  steps.stdio(stdio, false)
+  steps.closeOthers(status.write)
+  steps.signals()
+  steps.exec(args, env)
+  return bear(steps, status, args[0] ?? '', { flags: CLONE.NEWNS, pidAt: alloc(8), forked: false })
+}
+
+/** The birth, and the wait for its exec. `status` is closed. */
+async function bear(
+  steps: ProcessSteps,
+  status: { read: number; write: number },
+  name: string,
+  { flags, pidAt, forked }: Omit<Kind, 'dieWith'>,
+  cgroup?: number,
+): Promise<Launched> {
+  const born = steps.birth.run({ flags, ...(cgroup === undefined ? {} : { cgroup }) })
   close(status.write)
   if (born.pid < 0) {
     close(status.read)
@@ -177,13 +211,13 @@ async function begin(steps: ProcessSteps, p: OciProcess, around: Surroundings, k
   }
   await closed(status.read)
   let { pid, pidfd } = born
-  if (kind.forked && kind.pidAt.readInt32LE(0) > 0) {
+  if (forked && pidAt.readInt32LE(0) > 0) {
     waitPidfd(pidfd, WAIT.EXITED)
     close(pidfd)
-    pid = kind.pidAt.readInt32LE(0)
+    pid = pidAt.readInt32LE(0)
     pidfd = pidfdOpen(pid)
   }
-  const failure = whyNot(steps, p)
+  const failure = whyNot(steps, name)
   if (failure === undefined) return { pid, pidfd }
   waitPidfd(pidfd, WAIT.EXITED)
   close(pidfd)
@@ -196,12 +230,11 @@ async function closed(fd: number): Promise<void> {
   close(fd)
 }
 
-function whyNot({ birth, exhausted, execs }: ProcessSteps, p: OciProcess): RuntimeError | undefined {
+function whyNot({ birth, exhausted, execs }: ProcessSteps, name: string): RuntimeError | undefined {
   const stopped = birth.stopped()
   if (stopped !== undefined)
     return new RuntimeError('START_FAILED', `start: ${stopped.what}: ${errnoName(stopped.errno)}`)
   if (birth.result(exhausted) === undefined) return undefined
-  const name = p.args[0] ?? ''
   const errors = execs.map(i => -(birth.result(i) ?? 0))
   const worse = errors.find(e => e !== E.ENOENT && e !== E.ENOTDIR)
   if (worse === undefined) return new RuntimeError('COMMAND_NOT_FOUND', `exec ${name}: command not found`)

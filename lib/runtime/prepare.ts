@@ -39,15 +39,22 @@ export interface PreparedMounts {
 
 const ALL = AT.EMPTY_PATH | AT.RECURSIVE
 
-/** Prepares every mount of `spec`. Throws MOUNT_SOURCE_MISSING, NOT_PERMITTED or INVALID; then nothing is left open. */
-export function prepareMounts(spec: OciSpec): PreparedMounts {
+/**
+ * Prepares every mount of `spec`. `given` are detached mounts, the caller's, for binds of those sources. Throws
+ * MOUNT_SOURCE_MISSING, NOT_PERMITTED or INVALID; then nothing is left open.
+ */
+export function prepareMounts(spec: OciSpec, given: ReadonlyMap<string, number> = new Map()): PreparedMounts {
   const fds: number[] = []
   const prepared: PreparedMounts = { list: [], devpts: -1, fds, close: () => fds.splice(0).forEach(close) }
   try {
     for (const m of spec.mounts) {
       const options = readMountOptions(m.options)
       const at = { destination: m.destination, options, file: false }
-      if (options.bind || m.type === 'bind') {
+      const fd = given.get(m.source)
+      if (fd !== undefined) {
+        setAttributes(fd, m, options)
+        prepared.list.push({ ...at, how: { do: 'attach', fd } })
+      } else if (options.bind || m.type === 'bind') {
         const { fd, file } = bind(m, options, fds)
         prepared.list.push({ ...at, file, how: { do: 'attach', fd } })
       } else if (m.type === 'tmpfs' || m.type === 'devpts') {
@@ -82,15 +89,20 @@ function bind(m: OciMount, options: MountOptions, fds: number[]): { fd: number; 
     )
   }
   fds.push(fd)
+  setAttributes(fd, m, options)
+  const st = new Stat()
+  need(fstat(fd, st), 'statx', m.source)
+  return { fd, file: (st.mode & S.IFMT) !== S.IFDIR }
+}
+
+/** What the options say of the detached mount `fd`; private unless they say otherwise. */
+function setAttributes(fd: number, m: OciMount, options: MountOptions): void {
   const propagation = (options.propagation === 0 ? MS.PRIVATE : options.propagation) & ~MS.REC
   if (!(propagation & MS.SHARED)) need(mountSetattr(fd, '', ALL, 0, 0, propagation), 'mount_setattr', m.source)
   if (options.set !== 0 || options.clear !== 0) {
     const deep = options.recursive ? ALL : AT.EMPTY_PATH
     need(mountSetattr(fd, '', deep, options.set, options.clear), 'mount_setattr', m.source)
   }
-  const st = new Stat()
-  need(fstat(fd, st), 'statx', m.source)
-  return { fd, file: (st.mode & S.IFMT) !== S.IFDIR }
 }
 
 /** A new instance of a filesystem that needs nothing of the child's namespaces. */

@@ -8,6 +8,7 @@ import type { ContainerMount } from './config.js'
 import type { Container, Containers } from './containers.js'
 import { RuntimeError } from './error.js'
 import { writeEtcFiles } from './etc-files.js'
+import type { ImageMount } from './image-mounts.js'
 import type { ConnectedNetwork } from './network/connect.js'
 import type { NamespaceType, OciSpec } from './oci.js'
 import { readInRoot } from './read-in-root.js'
@@ -36,6 +37,7 @@ export async function resolve(
   root: number,
   cgroupPath: string,
   network: ConnectedNetwork,
+  images: readonly ImageMount[],
 ): Promise<OciSpec> {
   const { config, directory } = container
   const identity = await identityIn(root, config.user, config.groupAdd)
@@ -50,7 +52,7 @@ export async function resolve(
       )
     others.set(mode.container, other.state.pid)
   }
-  const sources = new Map<ContainerMount, string>()
+  const sources = new Map<ContainerMount, string>(images.map(i => [i.mount, i.path]))
   for (const m of config.mounts)
     if (m.kind === 'volume') {
       const { openVolume } = await import('./volumes.js')

@@ -23,7 +23,7 @@ export interface Sample {
 }
 
 export function sample({ state }: Container): Sample {
-  const cgroup = new Cgroup(state.cgroup)
+  const cgroup = Cgroup.at(state.cgroup)
   const text = (controller: string, file: string): string => {
     const directory = controller === '' ? cgroup.v2 : cgroup.of(controller)
     if (directory === undefined) return ''

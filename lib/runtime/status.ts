@@ -14,7 +14,7 @@ export function liveStatus({ state }: Container): LiveStatus {
 }
 
 function isFrozen(path: string): boolean {
-  const cgroup = new Cgroup(path)
+  const cgroup = Cgroup.at(path)
   const read = (directory: string | undefined, file: string): string => {
     if (directory === undefined) return ''
     try {

@@ -16,7 +16,7 @@ export async function stopContainer(
   timeout: number,
 ): Promise<void> {
   const asked = await ask(container, signal, timeout)
-  if (!asked && container.state.pid > 0) signalContainer(container, 9)
+  if (!asked && container.state.pid > 0) await signalContainer(container, 9)
   for (let tries = 0; ; tries++) {
     const loaded = containers.load(container.id)
     if (loaded === undefined) return
@@ -39,7 +39,8 @@ function ask({ runDirectory }: Container, signal: number, timeout: number): Prom
 }
 
 /** Sends a signal to the container's first process. Throws WRONG_STATE when it does not run. */
-export function signalContainer({ state, config }: Container, signal: number): void {
+export async function signalContainer(container: Container, signal: number): Promise<void> {
+  const { state, config } = container
   const not = (): never => {
     throw new RuntimeError('WRONG_STATE', `kill ${config.name}: it is not running`)
   }
@@ -49,7 +50,10 @@ export function signalContainer({ state, config }: Container, signal: number): v
   try {
     // The pid may have been another process's when the pidfd was opened: compare after.
     if (startOf(state.pid) !== state.pidStart || !isAlive(state.pid, state.pidStart)) not()
-    pidfdSignal(pidfd, signal)
+    const { OciRuntime } = config.runtime === '' ? { OciRuntime: undefined } : await import('./oci-runtime.js')
+    const runtime = OciRuntime?.of(container)
+    if (runtime === undefined) pidfdSignal(pidfd, signal)
+    else if (!runtime.kill(signal)) not()
   } finally {
     close(pidfd)
   }

@@ -72,6 +72,12 @@ export function openTerminal(devpts: number, uid: number, size?: { rows: number;
   if (typeof pty === 'number') throw new FsError(pty, 'open', '/dev/pts/ptmx')
   const { master, slave, number } = pty
   chownPty(slave, uid, 5)
+  const closeChild = (): void => closeSync(slave)
+  return { ...ofTerminal(master, size), child: [slave, slave, slave], ptsNumber: number, closeChild }
+}
+
+/** The streams of a terminal's master side; the child's side is somebody else's. */
+export function ofTerminal(master: number, size?: { rows: number; columns: number }): Stdio {
   if (size !== undefined) setWindowSize(master, size.rows, size.columns)
   const stream = new ReadStream(master)
   let queued = 0
@@ -91,9 +97,9 @@ export function openTerminal(devpts: number, uid: number, size?: { rows: number;
     return queued < 64 * 1024
   }
   return {
-    child: [slave, slave, slave],
-    ptsNumber: number,
-    closeChild: () => closeSync(slave),
+    child: [-1, -1, -1],
+    ptsNumber: undefined,
+    closeChild: () => undefined,
     listen: each => void stream.on('data', (chunk: Buffer) => each('stdout', chunk)),
     write,
     onDrain: ready => (drained = ready),

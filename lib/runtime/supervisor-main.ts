@@ -31,16 +31,18 @@ async function main(): Promise<void> {
     report({ code: 'NO_SUCH_CONTAINER', message: `no such container: ${id}` })
     return
   }
+  const warnings: string[] = []
   const [rows, columns] = size.split('x').map(Number)
   const supervisor = new Supervisor(containers, container, {
     size: rows && columns ? { rows, columns } : undefined,
     log: line => process.stderr.write(`${line}\n`),
+    warn: line => void warnings.push(line),
   })
   const socket = serveSocket(supervisor)
   process.on('SIGTERM', () => void supervisor.stop(9, 0))
   try {
     await supervisor.start(() => waitForClient(socket))
-    report({ pid: supervisor.pid })
+    report({ pid: supervisor.pid, warnings })
     emit(containers.root, container, 'start')
     const exitCode = await supervisor.supervise()
     emit(containers.root, container, 'die', { exitCode: String(exitCode) })

@@ -8,19 +8,20 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { close } from '../sys/file.js'
 import { exitOf, pidfdSignal, signalNumber, type Exit } from '../sys/process.js'
-import { writeJson } from './atomic.js'
+import { writeBundle } from './bundle.js'
 import { Cgroup } from './cgroup/cgroup.js'
-import type { ContainerState } from './config.js'
+import type { ContainerConfig, ContainerState } from './config.js'
 import { bootId, ownStart, startOf, type Container, type Containers } from './containers.js'
 import { drained } from './drain.js'
 import { RuntimeError } from './error.js'
-import { launch, type Launched } from './launch.js'
+import type { ImageMount } from './image-mounts.js'
+import type { Launched } from './launch.js'
 import { LogWriter, type Stream } from './log.js'
-import type { OciSpec } from './oci.js'
-import { prepareMounts } from './prepare.js'
+import type { OciRuntime } from './oci-runtime.js'
 import { isRootless } from './rootless.js'
 import { openRootfs, type Rootfs } from './rootfs.js'
-import { openPipes, openTerminal, type Stdio } from './streams.js'
+import { startProcess } from './start-process.js'
+import type { Stdio } from './streams.js'
 
 /** Whoever wants the container's output as it comes. */
 export interface Listener {
@@ -34,10 +35,13 @@ export interface SupervisorOptions {
   size?: { rows: number; columns: number } | undefined
   /** Lines for whoever debugs the filesystem's server. */
   log(line: string): void
+  /** What the user must know although the container starts: a limit that cannot be set, a port not forwarded. */
+  warn(line: string): void
 }
 
 interface Running {
   launched: Launched
+  send(signal: number): void
   /** The one watch of its pidfd: the event loop takes no second one. */
   exit: Promise<Exit>
   stdio: Stdio
@@ -91,13 +95,13 @@ export class Supervisor {
   async start(beforeExec: () => Promise<void> = () => Promise.resolve()): Promise<void> {
     const { config, directory, runDirectory } = this.#container
     mkdirSync(runDirectory, { recursive: true, mode: 0o700 })
-    const path = `${config.cgroupParent}/${config.id}`
+    const cgroup = await cgroupFor(config)
     this.#update({
       status: 'running',
       supervisor: process.pid,
       supervisorStart: ownStart(),
       boot: bootId(),
-      cgroup: path,
+      cgroup: cgroup.path,
       pid: 0,
       error: '',
       oomKilled: false,
@@ -113,34 +117,39 @@ export class Supervisor {
       // The filesystem's thread starts while the rest is prepared here.
       const opening = openRootfs(lowers, directory, config, line => this.#options.log(line))
       opening.catch(() => undefined)
-      let cgroup = new Cgroup(path)
       undo.push(() => cgroup.remove())
       undo.push(async () => {
         const opened = await opening.catch(() => undefined)
         await opened?.close()
       })
-      try {
-        cgroup.create()
-      } catch (error) {
-        if (!isRootless()) throw error
-        // No cgroup was delegated to this user: without limits it runs all the same.
-        cgroup = new Cgroup('')
-        this.#update({ cgroup: '' })
-        if (Object.keys(config.resources).length > 0)
-          throw new RuntimeError('UNSUPPORTED', 'limits need a cgroup that is delegated to this user')
-      }
+      cgroup.create()
+      const ignore = (option: string, why: string): void =>
+        this.#options.warn(`${option} is not applied: ${why} was delegated to this user`)
+      cgroup.limit(config.resources, isRootless() ? ignore : undefined)
       const { connectNetwork } = await import('./network/connect.js')
-      const network = await connectNetwork(this.#containers, config)
+      const network = await connectNetwork(this.#containers, config, this.#options.warn)
       undo.push(() => network.release())
       this.#update({ network: network.state })
       const rootfs = await opening
       const { resolve } = await import('./resolve.js')
-      const spec = await resolve(this.#containers, this.#container, rootfs.fd, path, network)
-      writeJson(join(directory, 'config.json'), spec)
+      const images = await this.#imageMounts(undo)
+      const spec = await resolve(this.#containers, this.#container, rootfs.fd, cgroup.path, network, images)
+      writeBundle(directory, spec)
       await beforeExec()
-      const { launched, stdio } = await this.#launch(spec, rootfs, cgroup, undo)
+      const { size } = this.#options
+      const { launched, stdio } = await startProcess(this.#container, spec, { root: rootfs.fd, images, cgroup, size })
+      undo.push(() => stdio.close())
+      if (!config.log.off && this.#writer === undefined)
+        this.#writer = new LogWriter(join(directory, 'log'), config.log.maxSize, config.log.maxFiles)
+      stdio.listen((stream, chunk) => {
+        this.#writer?.write(stream, chunk)
+        for (const l of this.#listeners) l.output(stream, chunk)
+      })
+      const runtime = await this.#runtime()
+      if (runtime !== undefined) undo.push(() => runtime.delete())
       this.#running = {
         launched,
+        send: signal => void (runtime === undefined ? pidfdSignal(launched.pidfd, signal) : runtime.kill(signal)),
         exit: exitOf(launched.pidfd),
         stdio,
         cgroup,
@@ -175,55 +184,19 @@ export class Supervisor {
     }
   }
 
-  async #launch(
-    spec: OciSpec,
-    rootfs: Rootfs,
-    cgroup: Cgroup,
-    undo: (() => void | Promise<void>)[],
-  ): Promise<{ launched: Launched; stdio: Stdio }> {
-    const { config, directory } = this.#container
-    const prepared = prepareMounts(spec)
-    let stdio: Stdio | undefined
-    const entry = { procs: [] as number[], v2: undefined as number | undefined }
-    try {
-      if (cgroup.path !== '') cgroup.limit(spec.linux.resources ?? {})
-      Object.assign(entry, cgroup.openForBirth())
-      const { uid, gid } = spec.process.user
-      stdio = config.tty
-        ? openTerminal(prepared.devpts, uid, this.#options.size)
-        : openPipes(uid, gid, config.interactive)
-      const opened = stdio
-      undo.push(() => opened.close())
-      if (!config.log.off && this.#writer === undefined)
-        this.#writer = new LogWriter(join(directory, 'log'), config.log.maxSize, config.log.maxFiles)
-      let filter: Buffer | undefined
-      if (spec.linux.seccomp !== undefined) {
-        const { compile } = await import('./seccomp/compile.js')
-        filter = compile(spec.linux.seccomp, spec.process.capabilities?.bounding ?? [])
-      }
-      const launched = await launch(
-        spec,
-        { fd: rootfs.fd, mounts: prepared.list, hierarchies: cgroup.hierarchies },
-        {
-          stdio: stdio.child,
-          terminal: config.tty,
-          ...(stdio.ptsNumber === undefined ? {} : { console: stdio.ptsNumber }),
-          ...(filter === undefined ? {} : { filter }),
-          cgroupProcs: entry.procs,
-          ...(entry.v2 === undefined ? {} : { cgroupV2: entry.v2 }),
-        },
-      )
-      stdio.listen((stream, chunk) => {
-        this.#writer?.write(stream, chunk)
-        for (const l of this.#listeners) l.output(stream, chunk)
-      })
-      return { launched, stdio }
-    } finally {
-      stdio?.closeChild()
-      for (const fd of entry.procs) close(fd)
-      if (entry.v2 !== undefined) close(entry.v2)
-      prepared.close()
-    }
+  async #imageMounts(undo: (() => void | Promise<void>)[]): Promise<ImageMount[]> {
+    if (!this.#container.config.mounts.some(m => m.kind === 'image')) return []
+    const { openImageMounts } = await import('./image-mounts.js')
+    const { list, close: end } = await openImageMounts(this.#containers, this.#container, this.#options.log)
+    undo.push(end)
+    return list
+  }
+
+  /** The OCI runtime that runs it; undefined: this process does. */
+  async #runtime(): Promise<OciRuntime | undefined> {
+    if (this.#container.config.runtime === '') return undefined
+    const { OciRuntime } = await import('./oci-runtime.js')
+    return OciRuntime.of(this.#container)
   }
 
   /** Waits for the end of the process that `start` started, cleans up, writes the state. Returns its exit code. */
@@ -310,7 +283,7 @@ export class Supervisor {
 
   /** Sends a signal to the container's first process. */
   signal(number: number): void {
-    if (this.#running !== undefined) pidfdSignal(this.#running.launched.pidfd, number)
+    this.#running?.send(number)
   }
 
   /** Sends `signal`, and SIGKILL if it is not gone after `timeout` seconds (< 0: never). */
@@ -320,13 +293,13 @@ export class Supervisor {
     this.#wake()
     const running = this.#running
     if (running === undefined) return
-    const { launched, cgroup } = running
+    const { send, cgroup } = running
     await cgroup.freeze(false).catch(() => undefined)
-    pidfdSignal(launched.pidfd, signal)
+    send(signal)
     const ended = running.exit
     if (timeout >= 0) {
       const late = await Promise.race([ended.then(() => false), settled(timeout * 1000).then(() => true)])
-      if (late) pidfdSignal(launched.pidfd, 9)
+      if (late) send(9)
     }
     await ended
   }
@@ -346,6 +319,18 @@ export class Supervisor {
   resize(rows: number, columns: number): void {
     this.#running?.stdio.resize(rows, columns)
   }
+}
+
+/** The container's cgroup, not made yet. An ordinary user's is where one was delegated to him; else he has none. */
+async function cgroupFor({ cgroupParent, id }: ContainerConfig): Promise<Cgroup> {
+  const path = `${cgroupParent}/${id}`
+  if (!isRootless()) return new Cgroup(path)
+  const [{ delegated }, { hierarchies }] = await Promise.all([
+    import('./cgroup/delegation.js'),
+    import('./cgroup/hierarchy.js'),
+  ])
+  const { base, hierarchies: mine } = delegated(hierarchies())
+  return new Cgroup(base === '' ? '' : `${base}${path}`, mine)
 }
 
 function settled(milliseconds: number): Promise<void> {

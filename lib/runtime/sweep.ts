@@ -11,8 +11,12 @@ export async function sweep(containers: Containers, container: Container): Promi
   const { state, config, id } = container
   if (state.boot === bootId()) {
     if (isAlive(state.pid, state.pidStart)) process.kill(state.pid, 'SIGKILL')
+    if (config.runtime !== '') {
+      const { OciRuntime } = await import('./oci-runtime.js')
+      OciRuntime.of(container)?.delete()
+    }
     if (state.cgroup !== '') {
-      const cgroup = new Cgroup(state.cgroup)
+      const cgroup = Cgroup.at(state.cgroup)
       cgroup.kill()
       await cgroup.freeze(false).catch(() => undefined)
       await cgroup.remove()

@@ -94,6 +94,12 @@ export class TreeSteps {
     this.birth.step('chdir /', CALL.chdir, ['/'])
   }
 
+  /** Puts the detached mount `fd` over the directory `path` of this side. */
+  attach(fd: number, path: string): void {
+    const to = [AT.FDCWD, bytesOf(path), MOVE_MOUNT.F_EMPTY_PATH] as const
+    this.birth.step(`mount ${path}`, CALL.move_mount, [fd, '', ...to])
+  }
+
   mount(m: PreparedMount, hierarchies: readonly Hierarchy[]): void {
     const { destination: at, how, options } = m
     if (m.file) this.#makeFile(at)

@@ -1,14 +1,20 @@
 /**
- * Owns passing file descriptors between processes: socketpair(2), and recvmsg/sendmsg with SCM_RIGHTS (unix(7)).
+ * Owns passing file descriptors between processes: socketpair(2), listening sockets, and recvmsg/sendmsg with SCM_RIGHTS
+ * (unix(7)).
  * Formats: struct msghdr and cmsghdr of 64-bit Linux. Invariant: every fd that arrives here is close-on-exec.
  */
 import { E } from '../errno.js'
+import { close } from './file.js'
 import { addressOf, alloc, libc, ret, scratch } from './libc.js'
 
 const c = {
   socketpair: libc.func('int socketpair(int domain, int type, int protocol, uintptr_t out)'),
   recvmsg: libc.func('intptr_t recvmsg(int fd, uintptr_t message, int flags)'),
   sendmsg: libc.func('intptr_t sendmsg(int fd, uintptr_t message, int flags)'),
+  socket: libc.func('int socket(int domain, int type, int protocol)'),
+  bind: libc.func('int bind(int fd, uintptr_t address, uint32_t length)'),
+  listen: libc.func('int listen(int fd, int backlog)'),
+  accept4: libc.func('int accept4(int fd, uintptr_t address, uintptr_t length, int flags)'),
 }
 
 const AF_UNIX = 1
@@ -63,4 +69,26 @@ export function sendFd(socket: number, fd: number): number {
   control.writeInt32LE(fd, 16)
   const n = ret(c.sendmsg(socket, address, MSG_NOSIGNAL) as number)
   return n < 0 ? n : 0
+}
+
+const SOCK_NONBLOCK = 0o4000
+
+/** A Unix socket that listens at `path` (a byte string of at most 107), close-on-exec, and does not block. Or `-errno`. */
+export function listenAt(path: string): number {
+  const address = alloc(110)
+  address.writeUInt16LE(AF_UNIX, 0)
+  if (path.length > 107) return -E.ENAMETOOLONG
+  address.latin1Write(path, 2)
+  const fd = ret(c.socket(AF_UNIX, SOCK.STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0) as number)
+  if (fd < 0) return fd
+  const bound = ret(c.bind(fd, addressOf(address), 2 + path.length + 1) as number)
+  const r = bound < 0 ? bound : ret(c.listen(fd, 1) as number)
+  if (r >= 0) return fd
+  close(fd)
+  return r
+}
+
+/** The next connection (it blocks on reading), or `-errno`: EAGAIN when there is none yet. */
+export function accept(socket: number): number {
+  return ret(c.accept4(socket, 0, 0, SOCK_CLOEXEC) as number)
 }

@@ -15,7 +15,7 @@ export const command = defineCommand({
     ])
     const number = stopSignalOf(args.signal)
     for (const name of args.container) {
-      signalContainer(await containers.find(name), number)
+      await signalContainer(await containers.find(name), number)
       stdout.write(`${printable(name)}\n`)
     }
   },

@@ -16,7 +16,7 @@ export const command = defineCommand({
     ])
     const { config, state } = await containers.find(args.container)
     if (state.status !== 'running') throw new RuntimeError('WRONG_STATE', `top ${config.name}: it is not running`)
-    const pids = new Cgroup(state.cgroup).pids()
+    const pids = Cgroup.at(state.cgroup).pids()
     const words = args.options.length > 0 ? args.options : ['-o', 'uid,pid,ppid,pcpu,stime,tty,time,args']
     const ps = spawnSync('ps', [...words, '-p', pids.join(',')], { encoding: 'utf8' })
     if (ps.error !== undefined) throw new RuntimeError('UNSUPPORTED', 'top: this machine has no ps (package procps)')

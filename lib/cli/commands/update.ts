@@ -34,7 +34,7 @@ export const command = defineCommand({
     if (Object.keys(change).length === 0 && policy === undefined) throw new UsageError('nothing to change was given')
     for (const name of args.container) {
       const { id, state } = await containers.find(name)
-      if (state.status === 'running') new Cgroup(state.cgroup).limit(change)
+      if (state.status === 'running') Cgroup.at(state.cgroup).limit(change)
       await containers.lock(() => {
         const config = containers.load(id)?.config
         if (config === undefined) return

@@ -10,7 +10,7 @@ import { O } from '../../sys/constants.js'
 import { RuntimeError } from '../error.js'
 import type { OciResources } from '../oci.js'
 import { hierarchies, withController, type Hierarchy } from './hierarchy.js'
-import { limitFiles } from './limits.js'
+import { limitFiles, type LimitFile } from './limits.js'
 
 export class Cgroup {
   /** `/lamina/<id>`: the same below every hierarchy. */
@@ -21,6 +21,11 @@ export class Cgroup {
   constructor(path: string, all: readonly Hierarchy[] = path === '' ? [] : hierarchies()) {
     this.path = path
     this.hierarchies = all
+  }
+
+  /** A cgroup that was made before: in the hierarchies where it is. */
+  static at(path: string): Cgroup {
+    return new Cgroup(path, path === '' ? [] : hierarchies().filter(h => existsSync(join(h.mountpoint, path))))
   }
 
   directory(h: Hierarchy): string {
@@ -66,23 +71,42 @@ export class Cgroup {
     return true
   }
 
-  /** Writes limits, at the start or live. Throws UNSUPPORTED naming a limit that this kernel has no file for. */
-  limit(resources: OciResources): void {
-    for (const { controller, file, value, option } of limitFiles(resources, this.hierarchies)) {
-      const directory = this.of(controller)
-      if (directory === undefined)
-        throw new RuntimeError('UNSUPPORTED', `${option}: this machine has no ${controller} cgroup`)
-      const path = join(directory, file)
-      if (!existsSync(path)) throw new RuntimeError('UNSUPPORTED', `${option}: this kernel has no ${file}`)
-      try {
-        writeFileSync(path, value)
-      } catch (error) {
-        const { code } = error as NodeJS.ErrnoException
-        throw new RuntimeError(
-          'INVALID',
-          `${option}: the kernel refuses ${value} for ${file} (${code ?? String(error)})`,
-        )
-      }
+  /**
+   * Writes limits, at the start or live. Throws UNSUPPORTED naming a limit that this kernel has no file for, or gives
+   * `ignore` its option and the reason; INVALID for one that the kernel refuses.
+   */
+  limit(resources: OciResources, ignore?: (option: string, why: string) => void): void {
+    const again: LimitFile[] = []
+    for (const limit of limitFiles(resources, this.hierarchies)) {
+      const directory = this.of(limit.controller)
+      const there = directory !== undefined && existsSync(join(directory, limit.file))
+      if (!there && limit.implied) continue
+      const lacks = directory === undefined ? `no ${limit.controller} cgroup` : `no ${limit.file}`
+      if (there) {
+        // Memory alone cannot be raised above, nor both together be lowered below what the other still is.
+        if (this.#write(limit) !== undefined) again.push(limit)
+      } else if (ignore !== undefined) ignore(limit.option, lacks)
+      else throw new RuntimeError('UNSUPPORTED', `${limit.option}: this ${this.#owner(directory)} has ${lacks}`)
+    }
+    for (const limit of again) {
+      const code = this.#write(limit)
+      if (code === undefined) continue
+      const { option, value, file } = limit
+      throw new RuntimeError('INVALID', `${option}: the kernel refuses ${value} for ${file} (${code})`)
+    }
+  }
+
+  #owner(directory: string | undefined): string {
+    return directory === undefined ? 'machine' : 'kernel'
+  }
+
+  /** Undefined, or the errno's name. */
+  #write({ controller, file, value }: LimitFile): string | undefined {
+    try {
+      writeFileSync(join(this.of(controller) ?? '', file), value)
+      return undefined
+    } catch (error) {
+      return (error as NodeJS.ErrnoException).code ?? String(error)
     }
   }
 

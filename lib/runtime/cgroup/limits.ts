@@ -11,6 +11,8 @@ export interface LimitFile {
   value: string
   /** The option of the command line, for messages. */
   option: string
+  /** Nobody asked for it by name: it is left out where the kernel has no such file. */
+  implied?: boolean
 }
 
 /** The writes for `r`, in an order in which the kernel takes them. */
@@ -22,18 +24,23 @@ export function limitFiles(r: OciResources, all: readonly Hierarchy[]): LimitFil
     controller: string,
     v1: [string, string] | undefined,
     v2: [string, string] | undefined,
+    implied = false,
   ) => {
     const chosen = version(controller) === 1 ? v1 : v2
-    if (chosen !== undefined) list.push({ controller, file: chosen[0], value: chosen[1], option })
+    if (chosen !== undefined) list.push({ controller, file: chosen[0], value: chosen[1], option, implied })
   }
   const max = (n: number): string => (n < 0 ? 'max' : String(n))
   const { memory, cpu, pids, blockIO } = r
   if (memory?.limit !== undefined)
     put('--memory', 'memory', ['memory.limit_in_bytes', String(memory.limit)], ['memory.max', max(memory.limit)])
-  if (memory?.swap !== undefined) {
+  // As much swap as memory when nothing is said (Docker's rule): else a limit of memory limits nothing.
+  const swap = memory?.swap ?? (memory?.limit === undefined ? undefined : memory.limit * 2)
+  if (swap !== undefined) {
     // v1 counts memory and swap together, v2 swap alone.
-    const alone = memory.swap < 0 ? 'max' : String(Math.max(0, memory.swap - (memory.limit ?? 0)))
-    put('--memory-swap', 'memory', ['memory.memsw.limit_in_bytes', String(memory.swap)], ['memory.swap.max', alone])
+    const alone = swap < 0 ? 'max' : String(Math.max(0, swap - (memory?.limit ?? 0)))
+    const implied = memory?.swap === undefined
+    const both: [string, string] = ['memory.memsw.limit_in_bytes', String(swap)]
+    put('--memory-swap', 'memory', both, ['memory.swap.max', alone], implied)
   }
   if (memory?.reservation !== undefined) {
     const value = String(memory.reservation)

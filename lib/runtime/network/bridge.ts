@@ -25,14 +25,18 @@ import {
   type Leases,
   type Network,
 } from './networks.js'
-import { masquerade, unmasquerade } from './nat.js'
+import { forwardPorts, masquerade, unforwardPorts, unmasquerade } from './nat.js'
 import { publish, type Published } from './publish.js'
 
-/** Takes an address on the network, and makes a namespace with it. Throws PORT_TAKEN, NO_SUCH_NETWORK, NOT_PERMITTED. */
+/**
+ * Takes an address on the network, and makes a namespace with it. `warn` gets what this machine's packet filter cannot do.
+ * Throws PORT_TAKEN, NO_SUCH_NETWORK, NOT_PERMITTED.
+ */
 export async function joinBridge(
   containers: Containers,
   config: ContainerConfig,
   name: string,
+  warn: (line: string) => void,
 ): Promise<ConnectedNetwork> {
   const { root } = containers
   const namespace = newNamespace()
@@ -48,9 +52,12 @@ export async function joinBridge(
     if (left !== undefined) await releaseNetwork(root, config.id, left)
   }
   try {
-    state = await lockNetworks(root, () => enterNetwork(root, config, name, namespace))
+    const { entered, network } = await lockNetworks(root, () => enterNetwork(root, config, name, namespace, warn))
+    state = entered
     published = await publish(wantedPorts(config), state.address)
     state.ports = published.ports
+    const why = network.internal ? undefined : forwardPorts(state, network.link)
+    if (why !== undefined) warn(`published ports see other machines by this one's address: ${why}`)
   } catch (error) {
     namespace.netlink.close()
     await release()
@@ -95,11 +102,17 @@ function newNamespace(): Namespace {
   }
 }
 
-function enterNetwork(root: string, config: ContainerConfig, name: string, namespace: Namespace): NetworkState {
+function enterNetwork(
+  root: string,
+  config: ContainerConfig,
+  name: string,
+  namespace: Namespace,
+  warn: (line: string) => void,
+): { entered: NetworkState; network: Network } {
   const leases = readLeases(root, name)
   const host = new Netlink()
   try {
-    const { bridge, network } = ensureBridge(host, root, findNetwork(root, name))
+    const { bridge, network } = ensureBridge(host, root, findNetwork(root, name), warn)
     const address = freeAddress(network, leases)
     const link = linkOf(config.id)
     const mac = Buffer.concat([Buffer.from([0x02, 0x4c]), ipv4(address)])
@@ -111,15 +124,9 @@ function enterNetwork(root: string, config: ContainerConfig, name: string, names
     leases[address] = { id: config.id, names: [config.name, ...config.networkAliases, config.hostname] }
     writeLeases(root, name, leases)
     tellNames(root, leases)
-    return {
-      name,
-      address,
-      prefix: network.prefix,
-      gateway: network.gateway,
-      mac: mac.toString('hex').replace(/(..)(?=.)/g, '$1:'),
-      link,
-      ports: [],
-    }
+    const macText = mac.toString('hex').replace(/(..)(?=.)/g, '$1:')
+    const { prefix, gateway } = network
+    return { entered: { name, address, prefix, gateway, mac: macText, link, ports: [] }, network }
   } finally {
     host.close()
   }
@@ -132,7 +139,12 @@ function must(result: number, what: string): number {
 }
 
 /** The bridge's interface and the network as it is up: the first container may find its subnet taken, and move it. */
-function ensureBridge(host: Netlink, root: string, wanted: Network): { bridge: number; network: Network } {
+function ensureBridge(
+  host: Netlink,
+  root: string,
+  wanted: Network,
+  warn: (line: string) => void,
+): { bridge: number; network: Network } {
   const there = host.link(wanted.link)
   if (there > 0) return { bridge: there, network: wanted }
   return withFreeSubnet(root, wanted, network => {
@@ -140,7 +152,8 @@ function ensureBridge(host: Netlink, root: string, wanted: Network): { bridge: n
     const bridge = must(host.link(network.link), network.link)
     must(host.addAddress(bridge, network.gateway, network.prefix), `address ${network.gateway}`)
     must(host.up(bridge), `bridge ${network.link} up`)
-    if (!network.internal) masquerade(network)
+    const why = network.internal ? undefined : masquerade(network)
+    if (why !== undefined) warn(`network ${network.name} has no way out: ${why}`)
     return { bridge, network }
   })
 }
@@ -157,6 +170,7 @@ export function releaseNetwork(
       // -ENODEV: it went with the container's namespace.
       host.remove(state.link)
       const network = findNetwork(root, state.name)
+      unforwardPorts(state, network.link)
       const leases = readLeases(root, state.name)
       if (leases[state.address]?.id === id) {
         delete leases[state.address]

@@ -22,9 +22,13 @@ const nothing: ConnectedNetwork = {
 }
 
 /** Throws PORT_TAKEN, NO_SUCH_NETWORK, NOT_PERMITTED, UNSUPPORTED; then nothing was taken. */
-export async function connectNetwork(containers: Containers, config: ContainerConfig): Promise<ConnectedNetwork> {
+export async function connectNetwork(
+  containers: Containers,
+  config: ContainerConfig,
+  warn: (line: string) => void,
+): Promise<ConnectedNetwork> {
   const { network } = config
   if (typeof network === 'string' || 'container' in network) return nothing
   const { joinBridge } = await import('./bridge.js')
-  return joinBridge(containers, config, network.network)
+  return joinBridge(containers, config, network.network, warn)
 }

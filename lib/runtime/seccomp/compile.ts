@@ -207,7 +207,7 @@ const dockerNames: Readonly<Record<Architecture, readonly string[]>> = {
   arm64: ['arm64', 'aarch64', 'SCMP_ARCH_AARCH64'],
 }
 
-function applies(rule: SyscallRule, arch: Architecture, caps: readonly string[], kernel: string): boolean {
+export function applies(rule: SyscallRule, arch: Architecture, caps: readonly string[], kernel: string): boolean {
   const { includes, excludes } = rule
   if (includes !== undefined && !holds(includes, arch, caps, kernel, true)) return false
   return excludes === undefined || !holds(excludes, arch, caps, kernel, false)
