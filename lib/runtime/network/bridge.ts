@@ -162,7 +162,7 @@ function ensureBridge(
 export function releaseNetwork(
   root: string,
   id: string,
-  state: Pick<NetworkState, 'name' | 'address' | 'link'>,
+  state: Pick<NetworkState, 'name' | 'address' | 'link' | 'ports'>,
 ): Promise<void> {
   return lockNetworks(root, () => {
     const host = new Netlink()
@@ -194,7 +194,7 @@ function linkOf(id: string): string {
 /** Gives back what those have on the network that no container record names (builds) and that are gone. Idempotent. */
 export async function sweepLeases(root: string, name: string, isGone: (lease: Lease) => boolean): Promise<void> {
   for (const [address, lease] of Object.entries(readLeases(root, name)))
-    if (isGone(lease)) await releaseNetwork(root, lease.id, { name, address, link: linkOf(lease.id) })
+    if (isGone(lease)) await releaseNetwork(root, lease.id, { name, address, link: linkOf(lease.id), ports: [] })
 }
 
 const MARK = '# others on the network'

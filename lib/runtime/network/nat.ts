@@ -35,7 +35,7 @@ export function forwardPorts(state: NetworkState, bridge: string): string | unde
   return addRules(state.link, 'type nat hook prerouting priority dstnat; policy accept;', rules)
 }
 
-export function unforwardPorts(state: NetworkState, bridge: string): void {
+export function unforwardPorts(state: Pick<NetworkState, 'link' | 'address' | 'ports'>, bridge: string): void {
   const rules = state.ports.filter(isReachable).map(p => inRule(p, state.address, bridge))
   if (rules.length > 0) removeRules(state.link, rules)
 }
