@@ -1,12 +1,11 @@
 /** Owns `lamina layers --json`: the whole account of an image, with every path of every layer. */
 import { analyse, duplicates, type PathEvent, storeAccount } from '../diff/analysis.js'
 import { isRegular } from '../diff/change.js'
-import type { StoredImage } from '../image/images.js'
-import type { Layer } from '../layer/layer.js'
 import { attributesJson, nameJson, typeName } from './describe-change.js'
+import type { Layered } from './layered.js'
 
-/** `base`: layers base first, `instructions` alike. Throws FsError. */
-export function layersJson(image: StoredImage, base: readonly Layer[], instructions: readonly string[]): unknown {
+/** `name`: as the user gave it. Throws FsError. */
+export function layersJson(name: string, { image, layers: base, about }: Layered): unknown {
   const files: unknown[][] = base.map(() => [])
   const each = ({ layer, kind, implied, path, node, from, attributes }: PathEvent): void => {
     const unit = node.unit ?? node
@@ -24,8 +23,8 @@ export function layersJson(image: StoredImage, base: readonly Layer[], instructi
   const { totalBytes, wastedBytes, userBytes, efficiency } = analysis
   const objects = storeAccount(analysis, base)
   return {
-    image: image.names[0] ?? image.id,
-    id: image.id,
+    image: image?.names[0] ?? image?.id ?? name,
+    ...(image === undefined ? {} : { id: image.id }),
     totalBytes,
     wastedBytes,
     userBytes,
@@ -33,10 +32,10 @@ export function layersJson(image: StoredImage, base: readonly Layer[], instructi
     ...(objects === undefined ? {} : { storeBytes: objects.bytes, storeWastedBytes: objects.wastedBytes }),
     layers: analysis.layers.map((account, i) => ({
       index: i,
-      diffID: image.layers[i]?.diffID,
-      digest: image.layers[i]?.digest,
-      blobSize: image.layers[i]?.size,
-      instruction: instructions[i] ?? '',
+      ...(image === undefined
+        ? { id: about[i]?.id }
+        : { diffID: image.layers[i]?.diffID, digest: image.layers[i]?.digest, blobSize: image.layers[i]?.size }),
+      instruction: about[i]?.instruction ?? '',
       ...account,
       efficiency: account.bytes === 0 ? 1 : account.visibleBytes / account.bytes,
       entries: files[i],

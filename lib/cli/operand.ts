@@ -1,16 +1,17 @@
 /**
- * Owns what a name on the command line of diff, layers, explore, cat, ls, cp and find stands for: an image, a container, a
- * layer, or a directory; opened as layers that can be read without mounting anything.
- * Forms: `image:REF`, `container:NAME`, `layer:DIGEST`, `dir:PATH` say which; without, a path (`/x`, `./x`, `../x`, `.`)
- * is a directory, then a container's name or ID is looked for, then an image, then a layer's diffID (or its beginning).
+ * Owns what a name on the command line of diff, layers, explore, ci, cat, ls, cp and find stands for: an image, a
+ * container, a layer, a directory, or the image in an archive; opened as layers that can be read without mounting anything.
+ * Forms: `image:REF`, `container:NAME`, `layer:DIGEST`, `dir:PATH`, `archive:PATH` say which; without, a path (`/x`, `./x`,
+ * `../x`, `.`) is a directory or, where it leads to a file, an archive; then a container's name or ID is looked for, then
+ * an image, then a layer's diffID (or its beginning). An OCI layout's directory is `archive:` too.
  * Invariant: a layer is opened once per command, so two images that share layers share the `Layer` objects, which is what
  * makes comparing them cheap. All paths are text; layers are topmost first.
  */
-import { readdirSync } from 'node:fs'
+import { readdirSync, statSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import type { DiffID } from '../digest.js'
 import type { StoredImage } from '../image/images.js'
-import type { Store } from '../image/store.js'
+import type { Session, Store } from '../image/store.js'
 import type { Layer } from '../layer/layer.js'
 import type { Container, Containers } from '../runtime/containers.js'
 import { bytesOf } from '../bytes.js'
@@ -34,17 +35,18 @@ export type Operand = {
 } & (
   | { readonly kind: 'image'; readonly image: StoredImage }
   | { readonly kind: 'container'; readonly container: Container }
-  | { readonly kind: 'layer'; readonly diffID: DiffID }
+  | { readonly kind: 'layer'; readonly diffID: DiffID; readonly image: StoredImage | undefined }
   | { readonly kind: 'directory'; readonly path: string }
 )
 
-const FORM = /^(image|container|layer|dir):(.+)$/s
+const FORM = /^(image|container|layer|dir|archive):(.+)$/s
 
 /** Opens operands, and closes all of them together. */
 export class Operands {
   readonly #root: string
   readonly #runRoot: string
   readonly #layers = new Map<string, Layer>()
+  readonly #sessions: Session[] = []
   #store: Store | undefined
 
   constructor(root: string, runRoot: string) {
@@ -67,7 +69,11 @@ export class Operands {
     if (form === 'container') return this.#container(text, await this.#findContainer(rest))
     if (form === 'image') return this.image(rest)
     if (form === 'layer') return this.#layer(text, rest)
-    if (/^(\/|\.\.?(\/|$))/.test(text)) return this.#directory(text, text)
+    if (form === 'archive') return this.#archive(text, rest)
+    if (/^(\/|\.\.?(\/|$))/.test(text))
+      return statSync(text, { throwIfNoEntry: false })?.isFile() === true
+        ? this.#archive(text, text)
+        : this.#directory(text, text)
     const container = await this.#containerNamed(text)
     if (container !== undefined) return this.#container(text, container)
     try {
@@ -87,17 +93,43 @@ export class Operands {
   /** An image by reference or ID. */
   async image(reference: string): Promise<Extract<Operand, { kind: 'image' }>> {
     const { resolveImage } = await import('../image/images.js')
-    const image = resolveImage(await this.store(), reference)
-    const layers = await this.#stack(image.layers.map(l => l.diffID))
-    return { kind: 'image', name: reference, image, layers, base: layers.slice(1) }
+    const store = await this.store()
+    return this.#image(reference, store, resolveImage(store, reference))
   }
 
-  async #stack(diffIDs: readonly DiffID[]): Promise<Layer[]> {
+  async #image(name: string, store: Store, image: StoredImage): Promise<Extract<Operand, { kind: 'image' }>> {
+    const layers = await this.stack(
+      image.layers.map(l => l.diffID),
+      store,
+    )
+    return { kind: 'image', name, image, layers, base: layers.slice(1) }
+  }
+
+  /** The image in an archive or OCI layout, read into a store of its own that goes away with the command. */
+  async #archive(name: string, path: string): Promise<Operand> {
+    const [{ Store }, { loadImages }] = await Promise.all([import('../image/store.js'), import('../image/load.js')])
+    const store = Store.open(join((await this.scratch()).path, 'store'))
+    const images = await loadImages(store, path)
+    const [image] = images
+    if (image === undefined || images.length > 1)
+      throw new OperandError('UNSUPPORTED', `open ${name}: it has ${images.length} images; load it and name one`)
+    return this.#image(name, store, image)
+  }
+
+  /** A directory in the store that goes away with the command. */
+  async scratch(): Promise<Session> {
+    const session = (await this.store()).session()
+    this.#sessions.push(session)
+    return session
+  }
+
+  /** Layers of the store by diffID (base first), opened: topmost first. */
+  async stack(diffIDs: readonly DiffID[], from?: Store): Promise<Layer[]> {
     const [{ openLayers }, { openIndex }] = await Promise.all([
       import('../image/chain.js'),
       import('../layer/indexed.js'),
     ])
-    const store = await this.store()
+    const store = from ?? (await this.store())
     const open = (path: string): Layer => this.#open(path, () => openIndex(bytesOf(path), bytesOf(store.objects)))
     return openLayers(store, diffIDs, open).reverse()
   }
@@ -175,20 +207,21 @@ export class Operands {
           image.layers.findIndex(l => l.diffID === diffID),
         )
         .map(l => l.diffID) ?? []
-    const layers = await this.#stack([...below, diffID])
-    return { kind: 'layer', name, diffID, layers, base: layers.slice(1) }
+    const layers = await this.stack([...below, diffID])
+    return { kind: 'layer', name, diffID, image, layers, base: layers.slice(1) }
   }
 
   close(): void {
     for (const layer of this.#layers.values()) layer.close()
     this.#layers.clear()
+    for (const session of this.#sessions.splice(0)) session.close()
   }
 }
 
 /** `IMAGE:PATH` → its parts: the path is what follows the last colon that a `/` follows. Undefined when there is none. */
 export function splitPath(text: string): { readonly name: string; readonly path: string } | undefined {
   const at = text.lastIndexOf(':/')
-  return at <= 0 || /^(image|container|layer|dir)$/.test(text.slice(0, at))
+  return at <= 0 || /^(image|container|layer|dir|archive)$/.test(text.slice(0, at))
     ? undefined
     : { name: text.slice(0, at), path: text.slice(at + 1) }
 }

@@ -12,6 +12,7 @@ import { chmodat, chownat, utimensat } from '../sys/stat.js'
 import { setxattrat } from '../sys/xattr.js'
 import { type Attributes, inodeOf, isDirectory, isRegular, isSymlink } from './change.js'
 import { eachChunk } from './content.js'
+import { isImplicit } from './marks.js'
 import type { Entry, MergedTree } from './merged.js'
 
 export interface ExtractOptions {
@@ -113,6 +114,7 @@ class Extraction {
 
   #directory(entry: Entry, dirfd: number, name: string): void {
     let r = mkdirat(dirfd, name, 0o700)
+    const there = r === -E.EEXIST
     let fd = r < 0 && r !== -E.EEXIST ? r : openat(dirfd, name, O.RDONLY | O.DIRECTORY | O.NOFOLLOW)
     if (r === -E.EEXIST && fd < 0) {
       // A file or a symlink is in the way.
@@ -126,7 +128,8 @@ class Extraction {
     } finally {
       close(fd)
     }
-    this.#attributes(entry, dirfd, name)
+    // A tar may name a path without describing the directories on the way to it: those that are there stay as they are.
+    if (!there || !entry.parts.every(part => isImplicit(part.layer, part.node))) this.#attributes(entry, dirfd, name)
   }
 
   #attributes(entry: Entry, dirfd: number, name: string): void {

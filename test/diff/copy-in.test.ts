@@ -63,12 +63,61 @@ t.test('cp into a container', { skip, timeout: 900_000 }, async t => {
   t.same(readdirSync(join(dir, 'outside')), ['kept'])
   t.match(lamina('cp', 'from', 'box:/etc/old').code, 1, 'no directory onto a file')
   t.match(lamina('cp', 'from/none', 'box:/').code, 1)
-  t.match(lamina('cp', 'box:/etc/old', 'box:/x').code, 2)
+  t.match(lamina('cp', 'box:/etc/old', 'box:/etc/copy'), { code: 0, err: '' }, 'from a container into a container')
+  t.equal(readFileSync(join(upper, 'etc/copy'), 'utf8'), '1\n')
+  for (const [from, to] of [
+    ['/etc', '/etc/inner'],
+    ['/etc', '/'],
+    ['/etc/.', '/etc'],
+    ['/etc/old', '/etc'],
+    ['/', '/etc/all'],
+  ] as const)
+    t.match(lamina('cp', `box:${from}`, `box:${to}`), { code: 2, err: /lies there itself/ }, `${from} to ${to}`)
+  t.equal(readFileSync(join(upper, 'etc/old'), 'utf8'), '1\n')
   t.equal(lamina('cp', 'box:/etc/old', 'back').code, 0)
   t.equal(readFileSync(join(dir, 'back'), 'utf8'), '1\n', 'and out again')
 
+  t.test('a tar on standard input, as it comes out on standard output', async t => {
+    const pipe = (script: string): { status: number | null; stderr: string } =>
+      spawnSync('bash', ['-euo', 'pipefail', '-c', script], {
+        cwd: dir,
+        encoding: 'utf8',
+        env: { ...process.env, LAMINA: `${process.execPath} ${program} --root ${store}` },
+      })
+    execFileSync('bash', ['-ec', 'mkdir rootfs/kept-dir; chmod 750 rootfs/kept-dir; setfattr -n user.x -v y from/f'], {
+      cwd: dir,
+    })
+    t.match(pipe('tar --xattrs -cz from | $LAMINA cp - box:/data'), { status: 0, stderr: '' })
+    t.match(
+      lamina('ls', '-n', 'box:/data/from').out,
+      /-rwsr-xr-x 1 7 7 2 .* f\n/,
+      'owners and modes are those of the tar',
+    )
+    t.equal(lamina('cp', '-a', 'box:/data/from', 'round').code, 0)
+    t.equal(
+      execFileSync('getfattr', ['--only-values', '-n', 'user.x', join(dir, 'round/f')], { encoding: 'utf8' }),
+      'y',
+    )
+    t.match(pipe('$LAMINA cp box:/data/from - | $LAMINA cp - box:/etc'), { status: 0, stderr: '' })
+    t.match(pipe('diff <($LAMINA cp box:/data/from - | tar t | sort) <($LAMINA cp box:/etc/from - | tar t | sort)'), {
+      status: 0,
+    })
+    t.match(pipe('mkdir -p kept-dir/x; echo deep > kept-dir/x/f; tar c kept-dir/x/f | $LAMINA cp - box:/'), {
+      status: 0,
+      stderr: '',
+    })
+    t.match(lamina('ls', '-n', 'box:/').out, /drwxr-x--- .* kept-dir\n/, 'a directory that the tar only passes through')
+    t.equal(lamina('cat', 'box:/kept-dir/x/f').out, 'deep\n')
+    t.match(pipe('tar c from | $LAMINA cp - box:/nowhere'), { status: 1, stderr: /nowhere/ })
+    t.match(pipe('tar cP --transform s,^from,../../escaped, from | $LAMINA cp - box:/data'), { status: 1 })
+    t.notOk(existsSync(join(dir, 'escaped')) || existsSync(join(dir, '../escaped')))
+    t.match(pipe('touch .wh.x; tar c .wh.x | $LAMINA cp - box:/data'), { status: 2, stderr: /deleted/ })
+    t.match(pipe('echo no tar | $LAMINA cp - box:/data').status, 1)
+    t.same(readdirSync(join(store, 'tmp')), [], 'nothing is left of it')
+  })
+
   t.test('that runs', async t => {
-    const run = lamina('run', '-d', '--rootfs', '/', '--name', 'live', '--network', 'none', 'sleep', '60')
+    const run = lamina('run', '-d', '--rootfs', '/', '--name', 'live', '--network', 'none', 'sleep', '100000')
     t.teardown(() => lamina('rm', '-f', 'live'))
     t.equal(run.code, 0, run.err)
     t.match(lamina('cp', 'from/f', 'live:/tmp/copied-in'), { code: 0, err: '' })

@@ -30,7 +30,10 @@ export async function freePort(): Promise<number> {
 }
 
 /** A docker-registry with its data under `directory`. */
-export async function startRegistry(directory: string): Promise<{ host: string; stop: () => Promise<void> }> {
+export async function startRegistry(
+  directory: string,
+  tries = 5,
+): Promise<{ host: string; stop: () => Promise<void> }> {
   const port = await freePort()
   mkdirSync(directory, { recursive: true })
   const config = join(directory, 'config.yml')
@@ -40,12 +43,19 @@ export async function startRegistry(directory: string): Promise<{ host: string; 
   )
   const child = spawn('docker-registry', ['serve', config], { stdio: 'ignore' })
   const ended = new Promise<void>(resolve => child.once('exit', () => resolve()))
-  for (let i = 0; i < 200; i++) {
-    try {
-      if ((await fetch(`http://127.0.0.1:${port}/v2/`)).ok) break
-    } catch {
-      await sleep(50)
+  // Another may have taken the port since it was free: then this one ends, and is started once more on another.
+  for (let i = 0; ; i++) {
+    if (child.exitCode !== null) {
+      if (tries === 0) throw new Error(`docker-registry ended with ${child.exitCode}`)
+      return startRegistry(directory, tries - 1)
     }
+    if (i > 2000) throw new Error('docker-registry does not answer')
+    const answered = await fetch(`http://127.0.0.1:${port}/v2/`).then(
+      response => response.ok,
+      () => false,
+    )
+    if (answered && child.exitCode === null) break
+    await sleep(50)
   }
   return {
     host: `127.0.0.1:${port}`,

@@ -59,7 +59,7 @@ export const workloads: readonly Workload[] = [
         db="$D/$mode.db"
         sqlite3 "$db" "pragma journal_mode=$mode; create table t(i integer primary key, x text);" > /dev/null
         for w in 1 2 3; do
-          ( for i in $(seq 15); do sqlite3 "$db" ".timeout 20000" "begin immediate; insert into t(x) values(hex(zeroblob(3000))); update t set x=x||'y' where i%5=0; commit;"; done ) &
+          ( for i in $(seq 15); do sqlite3 "$db" ".timeout 200000" "begin immediate; insert into t(x) values(hex(zeroblob(3000))); update t set x=x||'y' where i%5=0; commit;"; done ) &
         done; wait
         test "$(sqlite3 "$db" 'pragma integrity_check; select count(*) from t;' | tr '\\n' ' ')" = "ok 45 "
         sqlite3 "$db" 'delete from t where i > 20; vacuum;'

@@ -20,6 +20,7 @@ export const command = defineCommand({
   },
   examples: [
     ['ci mine:1', 'by .lamina-ci.yaml'],
+    ['ci ./image.tar', 'an archive that a build has written, not loaded'],
     ['ci mine:1 --lowestEfficiency 0.95 --junit report.xml', 'by options'],
   ],
   epilogue:
@@ -28,6 +29,7 @@ export const command = defineCommand({
     const [
       { readFileSync, writeFileSync, existsSync },
       { Operands },
+      { openLayered },
       { analyse },
       rulesModule,
       { printJson },
@@ -35,6 +37,7 @@ export const command = defineCommand({
     ] = await Promise.all([
       import('node:fs'),
       import('../operand.js'),
+      import('../layered.js'),
       import('../../diff/analysis.js'),
       import('../../diff/rules.js'),
       import('../print.js'),
@@ -47,8 +50,8 @@ export const command = defineCommand({
     const rules = withRules(fromFile, { lowestEfficiency, highestWastedBytes, highestUserWastedPercent }, 'options')
     const operands = new Operands(root, runRoot)
     try {
-      const { layers } = await operands.image(args.image)
-      const analysis = analyse([...layers].reverse())
+      const { layers } = await openLayered(operands, args.image)
+      const analysis = analyse(layers)
       const verdicts = judge(analysis, rules)
       const failed = verdicts.some(v => v.outcome === 'fail')
       if (args.junit !== undefined && args.junit !== '-') writeFileSync(args.junit, junit(args.image, verdicts))

@@ -13,100 +13,47 @@ export const command = defineCommand({
     ['cp mine:1:/app ./app', 'a directory; as docker cp: into ./app if that exists, else under that name'],
     ['cp mine:1:/app - | tar t', 'a tar on standard output'],
     ['cp ./config web:/etc/app', 'into a container, running or not'],
+    ['cp mine:1:/app web:/srv', 'from an image or a container into a container'],
+    ['cp - web:/srv < files.tar', 'what is in a tar into a directory of a container'],
   ],
   epilogue:
-    'The other side is a path of this machine, or - for a tar on standard output. PATH/. copies what is in a directory. What is copied into a container belongs to root there, with -a to its owner here.',
-  async handler(args, { root, runRoot, stdout, stderr }) {
-    const [
-      { Operands, splitPath },
-      { MergedTree },
-      { findEntry },
-      { isDirectory },
-      { bytesOf },
-      { printable, printableBytes },
-    ] = await Promise.all([
+    'FROM is NAME:PATH, a path of this machine, or - for a tar on standard input; TO is CONTAINER:PATH, a path of this machine, or - for a tar on standard output. NAME is an image, container, layer or archive. PATH/. copies what is in a directory. What is copied belongs to who copies it (in a container: root), with -a and from a tar to its owner there.',
+  async handler(args, { root, runRoot, stdin, stdout, stderr }) {
+    const [{ Operands, splitPath }, sources, { printable, printableBytes }] = await Promise.all([
       import('../operand.js'),
-      import('../../diff/merged.js'),
-      import('../inside.js'),
-      import('../../diff/change.js'),
-      import('../../bytes.js'),
+      import('../copy-source.js'),
       import('../printable.js'),
     ])
     const from = splitPath(args.from)
     const to = splitPath(args.to)
-    if (from !== undefined && to !== undefined) throw new UsageError('between two containers: copy out first')
     if (from === undefined && to === undefined) {
       throw new UsageError('one of the two is NAME:PATH, the path beginning with /')
     }
+    const fromTar = args.from === '-'
+    if (fromTar && stdin.isTTY === true) throw new UsageError('-: a tar is not read from a terminal')
     const options = {
-      archive: args.archive === true,
+      archive: args.archive === true || fromTar,
       warn: (message: string): void => void stderr.write(`lamina: cp ${printableBytes(message)}\n`),
     }
+    const follow = args.followLink === true
     const operands = new Operands(root, runRoot)
     try {
-      if (from === undefined) {
-        const { name, path } = to as { name: string; path: string }
-        const target = await operands.open(name)
-        if (target.kind !== 'container') throw new UsageError(`${printable(name)}: only a container can be copied into`)
-        const [{ copyIn }, { dirname, resolve }] = await Promise.all([import('../copy-in.js'), import('node:path')])
-        const source = resolve(args.from)
-        const inside = /(^|\/)\.$/.test(args.from)
-        const { layers } = await operands.open(`dir:${inside ? source : dirname(source)}`)
-        const tree = new MergedTree(layers)
-        const within = inside ? '/' : source.slice(dirname(source).length).replace(/^\/*/, '/')
-        const entry = findEntry(tree, within, args.from, args.followLink === true || args.from.endsWith('/'))
-        await copyIn(root, target.container, { tree, entry, name: bytesOf(within.slice(1)), inside }, path, options)
+      const target = to === undefined ? undefined : await operands.open(to.name)
+      if (target !== undefined && target.kind !== 'container')
+        throw new UsageError(`${printable(to?.name ?? '')}: only a container can be copied into`)
+      const source = fromTar
+        ? await sources.sourceOfTar(operands, stdin)
+        : from === undefined
+          ? await sources.sourceHere(operands, args.from, follow)
+          : await sources.sourceInside(operands, args.from, from, follow)
+      if (target !== undefined && to !== undefined) {
+        const { copyIn } = await import('../copy-in.js')
+        await copyIn(root, target.container, source, to.path, options)
         return
       }
-      const { layers } = await operands.open(from.name)
-      const tree = new MergedTree(layers)
-      const inside = from.path.endsWith('/.')
-      const entry = findEntry(tree, from.path, args.from, args.followLink === true || inside || from.path.endsWith('/'))
-      const name = entry.path === '/' ? 'rootfs' : entry.path.slice(entry.path.lastIndexOf('/') + 1)
-      if (args.to === '-') {
-        if (stdout.isTTY === true) throw new UsageError('-: not to a terminal')
-        const [{ subtreeTar }, { writeTar }, { writeAll }] = await Promise.all([
-          import('../../diff/subtree-tar.js'),
-          import('../../layer/tar-write.js'),
-          import('../stream.js'),
-        ])
-        await writeAll(stdout, writeTar(subtreeTar(tree, entry, inside || entry.path === '/' ? '' : name)))
-        return
-      }
-      const [{ extract, extractChildren }, { statSync }, path, { open, close }, { O }, { FsError }] = await Promise.all(
-        [
-          import('../../diff/extract.js'),
-          import('node:fs'),
-          import('node:path'),
-          import('../../sys/file.js'),
-          import('../../sys/constants.js'),
-          import('../../errno.js'),
-        ],
-      )
-      const openDirectory = (directory: string): number => {
-        const fd = open(bytesOf(path.resolve(directory)), O.RDONLY | O.DIRECTORY)
-        if (fd < 0) throw new FsError(fd, 'open', directory)
-        return fd
-      }
-      const into = statSync(args.to, { throwIfNoEntry: false })?.isDirectory() === true
-      if (!into && args.to.endsWith('/') && !isDirectory(entry.attributes)) {
-        throw new UsageError(`${printable(args.to)}: no such directory`)
-      }
-      if (into && inside) {
-        const fd = openDirectory(args.to)
-        try {
-          extractChildren(tree, entry, fd, options)
-        } finally {
-          close(fd)
-        }
-        return
-      }
-      const fd = openDirectory(into ? args.to : path.dirname(path.resolve(args.to)))
-      try {
-        extract(tree, entry, fd, into ? name : bytesOf(path.basename(path.resolve(args.to))), options)
-      } finally {
-        close(fd)
-      }
+      const { copyOut, copyToTar } = await import('../copy-out.js')
+      if (args.to === '-') await copyToTar(source, stdout)
+      else copyOut(source, args.to, options)
     } finally {
       operands.close()
     }

@@ -1,10 +1,10 @@
-/** `lamina explore`: an image on a page in the browser, in a file, or in the terminal. */
+/** `lamina explore`: an image, container, layer, archive or directory on a page in the browser, in a file, or in the terminal. */
 import type { Exploration } from '../../diff/explorer/build-dataset.js'
 import { defineCommand, UsageError } from '../command.js'
 
 export const command = defineCommand({
   command: 'explore <image>',
-  describe: 'Explore the layers of an image in a browser, a saved page, or the terminal',
+  describe: 'Explore the layers of an image or container in a browser, a saved page, or the terminal',
   builder: {
     html: { type: 'string', describe: 'Write one self-contained page to this file instead of serving it' },
     tui: { type: 'boolean', describe: 'Show it in the terminal' },
@@ -20,35 +20,41 @@ export const command = defineCommand({
     ['explore mine:1', 'prints the address of the page and serves it until interrupted'],
     ['explore mine:1 --html mine.html', 'one file that opens offline'],
     ['explore mine:1 --tui', 'keys as in dive'],
+    ['explore web', 'a container: what it changed is the last layer'],
+    ['explore ./image.tar --compare debian:12', 'an archive of docker save, not loaded'],
   ],
+  epilogue:
+    'IMAGE is an image, a container, a layer, an archive or a directory (image:, container:, layer:, archive:, dir: say which).',
   async handler(args, { root, runRoot, stdin, stdout, stderr }) {
-    const [{ Operands, instructionsOf }, dataset, { MergedTree }, { printableBytes }, { bytesOf }] = await Promise.all([
-      import('../operand.js'),
-      import('../../diff/explorer/build-dataset.js'),
-      import('../../diff/merged.js'),
-      import('../printable.js'),
-      import('../../bytes.js'),
-    ])
+    const [{ Operands }, { openLayered }, dataset, { MergedTree }, { printableBytes }, { bytesOf }] = await Promise.all(
+      [
+        import('../operand.js'),
+        import('../layered.js'),
+        import('../../diff/explorer/build-dataset.js'),
+        import('../../diff/merged.js'),
+        import('../printable.js'),
+        import('../../bytes.js'),
+      ],
+    )
     const { collectTexts, comparisonDataset, imageDataset } = dataset
     if (args.tui === true && (args.html !== undefined || stdin.isTTY !== true || stdout.isTTY !== true)) {
       throw new UsageError('--tui needs a terminal, and excludes --html')
     }
     const operands = new Operands(root, runRoot)
     try {
-      const { image, layers } = await operands.image(args.image)
-      const instructions = instructionsOf(image)
+      const { operand, layers, about } = await openLayered(operands, args.image)
       const exploration = imageDataset(
         {
           title: bytesOf(args.image),
-          layers: [...layers].reverse(),
-          about: image.layers.map((l, i) => ({ instruction: bytesOf(instructions[i] ?? ''), id: l.diffID })),
+          layers,
+          about: about.map(({ instruction, id }) => ({ instruction: bytesOf(instruction), id })),
         },
         printableBytes,
       )
       const compare = async (name: string): Promise<Exploration> => {
         const other = await operands.open(name)
         const titles = [bytesOf(args.image), bytesOf(name)] as const
-        return comparisonDataset(titles, new MergedTree(layers), new MergedTree(other.layers), printableBytes)
+        return comparisonDataset(titles, new MergedTree(operand.layers), new MergedTree(other.layers), printableBytes)
       }
       const initial = args.compare === undefined ? [] : [await compare(args.compare)]
 

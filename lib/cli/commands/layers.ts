@@ -3,7 +3,7 @@ import { defineCommand, jsonOption } from '../command.js'
 
 export const command = defineCommand({
   command: 'layers <image>',
-  describe: 'Show what each layer of an image adds, changes, removes and wastes',
+  describe: 'Show what each layer of an image or container adds, changes, removes and wastes',
   builder: {
     ...jsonOption,
     wasted: { type: 'boolean', describe: 'List the paths whose bytes nobody can see, and where they are' },
@@ -13,19 +13,23 @@ export const command = defineCommand({
   examples: [
     ['layers debian:12', 'one line per layer, base first'],
     ['layers --wasted mine:1', 'what could go'],
+    ['layers web', "a container: its image's layers, and its own changes as commit would store them"],
+    ['layers ./image.tar', 'an archive of docker save or an OCI layout, not loaded'],
     ['layers --json mine:1', 'all of it, with every file of every layer'],
   ],
   epilogue:
-    'Bytes are file data as layers store it, hard links once. Wasted: stored by a layer and hidden in the finished image, counted once each. Efficiency: the visible share.',
+    'IMAGE is an image, a container, a layer, an archive or a directory (image:, container:, layer:, archive:, dir: say which). Bytes are file data as layers store it, hard links once. Wasted: stored by a layer and hidden in the finished image, counted once each. Efficiency: the visible share.',
   async handler(args, { root, runRoot, stdout }) {
     const [
-      { Operands, instructionsOf },
+      { Operands },
+      { openLayered },
       { analyse, duplicates, storeAccount },
       { printJson, printTable },
       { size },
       { textOf },
     ] = await Promise.all([
       import('../operand.js'),
+      import('../layered.js'),
       import('../../diff/analysis.js'),
       import('../print.js'),
       import('../human.js'),
@@ -33,12 +37,11 @@ export const command = defineCommand({
     ])
     const operands = new Operands(root, runRoot)
     try {
-      const { image, layers } = await operands.image(args.image)
-      const base = [...layers].reverse()
-      const instructions = instructionsOf(image)
+      const layered = await openLayered(operands, args.image)
+      const { layers: base, about } = layered
       if (args.json === true) {
         const { layersJson } = await import('../layers-json.js')
-        printJson(stdout, layersJson(image, base, instructions))
+        printJson(stdout, layersJson(args.image, layered))
         return
       }
       const analysis = analyse(base)
@@ -62,10 +65,10 @@ export const command = defineCommand({
       } else {
         const width = args.noTrunc === true ? Infinity : Math.max(40, (stdout.columns ?? 120) - 96)
         const short = (text: string, n: number): string => (text.length > n ? `${text.slice(0, n - 1)}…` : text)
-        const rows = analysis.layers.map((account, i) => ({ account, i, layer: image.layers[i] }))
+        const rows = analysis.layers.map((account, i) => ({ account, i, ...about[i] }))
         printTable(stdout, rows, [
           { heading: 'LAYER', cell: r => String(r.i), right: true },
-          { heading: 'ID', cell: r => short(r.layer?.diffID.slice(7) ?? '', args.noTrunc === true ? 64 : 13) },
+          { heading: 'ID', cell: r => short((r.id ?? '').replace(/^sha256:/, ''), args.noTrunc === true ? 64 : 13) },
           { heading: 'SIZE', cell: r => size(r.account.bytes), right: true },
           { heading: 'ADDED', cell: r => String(r.account.added), right: true },
           { heading: 'CHANGED', cell: r => String(r.account.changed), right: true },
@@ -76,7 +79,7 @@ export const command = defineCommand({
             cell: r => percent(r.account.bytes === 0 ? 1 : r.account.visibleBytes / r.account.bytes),
             right: true,
           },
-          { heading: 'INSTRUCTION', cell: r => short((instructions[r.i] ?? '').replace(/\s+/g, ' '), width) },
+          { heading: 'INSTRUCTION', cell: r => short((r.instruction ?? '').replace(/\s+/g, ' '), width) },
         ])
       }
       const { totalBytes, wastedBytes, efficiency } = analysis

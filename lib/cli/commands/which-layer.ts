@@ -1,15 +1,16 @@
-/** `lamina which-layer`: which layers of an image put a path there, changed it, took it away. */
+/** `lamina which-layer`: which layers of an image or container put a path there, changed it, took it away. */
 import type { Entry } from '../../diff/merged.js'
 import { defineCommand, jsonOption } from '../command.js'
 
 export const command = defineCommand({
   command: 'which-layer <image> <path>',
-  describe: 'Show which layers of an image added, changed or removed a path',
+  describe: 'Show which layers of an image or container added, changed or removed a path',
   builder: { ...jsonOption },
   examples: [['which-layer mine:1 /etc/passwd', 'the last line is the layer that it comes from']],
   async handler(args, { root, runRoot, stdout }) {
     const [
-      { Operands, instructionsOf },
+      { Operands },
+      { openLayered },
       { MergedTree },
       { aspectsBetween },
       { attributesJson },
@@ -17,6 +18,7 @@ export const command = defineCommand({
       { E, FsError },
     ] = await Promise.all([
       import('../operand.js'),
+      import('../layered.js'),
       import('../../diff/merged.js'),
       import('../../diff/compare.js'),
       import('../describe-change.js'),
@@ -25,9 +27,7 @@ export const command = defineCommand({
     ])
     const operands = new Operands(root, runRoot)
     try {
-      const { image, layers } = await operands.image(args.image)
-      const base = [...layers].reverse()
-      const instructions = instructionsOf(image)
+      const { image, layers: base, about } = await openLayered(operands, args.image)
       const path = bytesOf(args.path.startsWith('/') ? args.path : `/${args.path}`)
       const found: { layer: number; action: string; aspects: readonly string[]; entry: Entry }[] = []
       let below = new MergedTree([])
@@ -55,8 +55,8 @@ export const command = defineCommand({
           stdout,
           found.map(({ layer, action, aspects, entry }) => ({
             layer,
-            diffID: image.layers[layer]?.diffID,
-            instruction: instructions[layer],
+            [image === undefined ? 'id' : 'diffID']: about[layer]?.id,
+            instruction: about[layer]?.instruction,
             action,
             aspects,
             ...attributesJson(entry.attributes),
@@ -67,10 +67,10 @@ export const command = defineCommand({
       const [{ printTable }, { size }] = await Promise.all([import('../print.js'), import('../human.js')])
       printTable(stdout, found, [
         { heading: 'LAYER', cell: f => String(f.layer), right: true },
-        { heading: 'ID', cell: f => image.layers[f.layer]?.diffID.slice(7, 19) ?? '' },
+        { heading: 'ID', cell: f => (about[f.layer]?.id ?? '').replace(/^sha256:/, '').slice(0, 12) },
         { heading: 'ACTION', cell: f => (f.aspects.length > 0 ? `${f.action} (${f.aspects.join(', ')})` : f.action) },
         { heading: 'SIZE', cell: f => (f.action === 'removed' ? '' : size(f.entry.attributes.size)), right: true },
-        { heading: 'INSTRUCTION', cell: f => (instructions[f.layer] ?? '').replace(/\s+/g, ' ').slice(0, 100) },
+        { heading: 'INSTRUCTION', cell: f => (about[f.layer]?.instruction ?? '').replace(/\s+/g, ' ').slice(0, 100) },
       ])
     } finally {
       operands.close()
