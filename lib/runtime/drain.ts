@@ -10,9 +10,9 @@ const DRAIN_LIMIT = 10_000
  */
 export async function drained({ ended, received }: Stdio, quiet: number): Promise<void> {
   const last = Date.now() + DRAIN_LIMIT
-  let over = false
-  const end = ended.then(() => (over = true))
-  for (let before = -1; !over && before !== received() && Date.now() < last;) {
+  const state = { over: false }
+  const end = ended.then(() => (state.over = true))
+  for (let before = -1; !state.over && before !== received() && Date.now() < last;) {
     before = received()
     await Promise.race([end, new Promise(resolve => setTimeout(resolve, quiet).unref())])
     // What came while this process was held up is read before this: a late timer must not cut it off.

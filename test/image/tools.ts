@@ -42,11 +42,12 @@ export async function startRegistry(
     `version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: ${directory}/data\nhttp:\n  addr: 127.0.0.1:${port}\n`,
   )
   const child = spawn('docker-registry', ['serve', config], { stdio: 'ignore' })
-  const ended = new Promise<void>(resolve => child.once('exit', () => resolve()))
+  const state: { exit?: number | null } = {}
+  const ended = new Promise<void>(resolve => child.once('exit', code => resolve(void (state.exit = code))))
   // Another may have taken the port since it was free: then this one ends, and is started once more on another.
   for (let i = 0; ; i++) {
-    if (child.exitCode !== null) {
-      if (tries === 0) throw new Error(`docker-registry ended with ${child.exitCode}`)
+    if (state.exit !== undefined) {
+      if (tries === 0) throw new Error(`docker-registry ended with ${state.exit}`)
       return startRegistry(directory, tries - 1)
     }
     if (i > 2000) throw new Error('docker-registry does not answer')
@@ -54,7 +55,7 @@ export async function startRegistry(
       response => response.ok,
       () => false,
     )
-    if (answered && child.exitCode === null) break
+    if (answered && !('exit' in state)) break
     await sleep(50)
   }
   return {

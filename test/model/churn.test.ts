@@ -17,19 +17,21 @@ import type { Vfs } from '../posix/vfs.js'
 
 /** The names that the processes use, as directories and files of two lowers. */
 const lower = (layer: number): Item[] =>
-  [...'abcdefgh'].flatMap((name, i) =>
-    (i + layer) % 3 === 0
-      ? [file(name, `${layer}${name}`)]
-      : [
-          dir(name),
-          file(`${name}/a`, `in ${name}`),
-          hardlink(`${name}/b`, `${name}/a`),
-          dir(`${name}/c`),
-          file(`${name}/c/d`, 'deep'),
-          dir(`${name}/c/e`),
-          symlink(`${name}/f`, 'a'),
-        ],
-  )
+  'abcdefgh'
+    .split('')
+    .flatMap((name, i) =>
+      (i + layer) % 3 === 0
+        ? [file(name, `${layer}${name}`)]
+        : [
+            dir(name),
+            file(`${name}/a`, `in ${name}`),
+            hardlink(`${name}/b`, `${name}/a`),
+            dir(`${name}/c`),
+            file(`${name}/c/d`, 'deep'),
+            dir(`${name}/c/e`),
+            symlink(`${name}/f`, 'a'),
+          ],
+    )
 
 const missing = missingForTrees() ?? missingForMounts()
 if (missing !== undefined) t.plan(0, missing)

@@ -8,7 +8,8 @@ import type { IdKind } from './user-namespace.js'
 export function missingForNamespaces(): string | undefined {
   if (process.geteuid?.() !== 0) return 'needs root: maps of user ids'
   const made = spawnSync('unshare', ['--user', '--mount', 'true'], { encoding: 'utf8' })
-  return made.status === 0 ? undefined : `no user namespaces: ${made.stderr?.trim() ?? 'unshare is missing'}`
+  const why = made.error === undefined ? made.stderr.trim() : 'unshare is missing'
+  return made.status === 0 ? undefined : `no user namespaces: ${why}`
 }
 
 /** Runs `program`, a file beside this one, with ids of `kind`. */
