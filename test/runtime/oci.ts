@@ -30,10 +30,8 @@ export function suite(t: Test, name: string): void {
 
     const loop = 'trap "echo got; exit 7" TERM; echo out; echo err >&2; while :; do sleep 0.05; done'
     const options = ['--memory', '64m', '--ulimit', 'core=-1:-1', '--health-cmd', 'true', '--health-interval', '100ms']
-    const id = lamina.out(
-      ...['run', '-d', '--name', 'q', '--runtime', runtime, ...options],
-      ...['--rootfs', '/', '--', 'sh', '-c', loop],
-    )
+    const command = ['--runtime', runtime, ...options, '--rootfs', '/', '--', 'sh', '-c', loop]
+    const id = lamina.out('run', '-d', '--name', 'q', ...command)
     const bundle = join(lamina.root, 'containers', id, 'config.json')
     t.match(readFileSync(bundle, 'utf8'), /"hard": 18446744073709551615/, 'no limit, in the form of the specification')
     t.match(JSON.parse(readFileSync(bundle, 'utf8')), { linux: { seccomp: { architectures: /SCMP_ARCH/ } } })

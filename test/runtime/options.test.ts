@@ -209,6 +209,12 @@ t.test('limits as files: v1 and v2', t => {
     'pids pids.max max',
     'io io.max 8:0 rbps=10',
   ])
+  const implied = limitFiles({ memory: { limit: 100 } }, hybrid).map(f => `${f.file} ${f.value} ${f.implied}`)
+  t.same(
+    implied,
+    ['memory.limit_in_bytes 100 false', 'memory.memsw.limit_in_bytes 200 true'],
+    'as much swap as memory when nothing is said',
+  )
   t.same([2, 1024, 262144].map(weightOf), [1, 39, 10000])
   t.end()
 })
