@@ -16,7 +16,7 @@ export const FIRST_OFFSET = 3
 export const UPPER = 0xffff
 export const NOWHERE = -1
 
-/** In an entry's type byte, beside the dirent type: no lower of the directory has the name, or the upper entry hides it. */
+/** In an entry's type byte, beside the dirent type: it is certain that no lower of the directory has the name. */
 const ONLY = 0x80
 const TYPE = 0x0f
 
