@@ -362,8 +362,8 @@ export class UnionVfs implements Vfs {
     if ((flags & O.TMPFILE) === O.TMPFILE) return this.#tmpfile(path, flags, mode)
     const st = new Stat()
     if ((flags & O.CREAT) !== 0) {
-      const at = this.#parentOf(path)
-      if (typeof at === 'number') return at === -E.EISDIR ? -E.EISDIR : at
+      const at = this.#parentOf(path, depth)
+      if (typeof at === 'number') return at
       const there = this.#find(at.parent, at.name, st)
       if (there === -E.ENOENT) return this.#create(at.parent, at.name, flags, mode)
       if (there < 0) return there
@@ -375,7 +375,7 @@ export class UnionVfs implements Vfs {
       }
       if (kind(st) === S.IFDIR) return -E.EISDIR
     }
-    const node = this.#walk(path, (flags & O.NOFOLLOW) === 0, st)
+    const node = this.#walk(path, (flags & O.NOFOLLOW) === 0, st, depth)
     if (node < 0) return node
     if ((flags & O.PATH) !== 0) return this.#keep(node, 0, flags, -1)
     if (kind(st) === S.IFLNK) return -E.ELOOP
@@ -626,7 +626,8 @@ export class UnionVfs implements Vfs {
   /** The node at `path`; symlinks in the middle are followed, the last one with `follow`. */
   #walk(path: string, follow: boolean, st: Stat, depth = 0): NodeId {
     if (depth > LINK_LIMIT) return -E.ELOOP
-    if (path.length >= PATH_LIMIT) return -E.ENAMETOOLONG
+    // What a caller passes is limited; what it grows to by following links is not.
+    if (depth === 0 && path.length >= PATH_LIMIT) return -E.ENAMETOOLONG
     const parts = path.split('/').filter(part => part !== '' && part !== '.')
     let node: NodeId = ROOT
     const r = this.#fs.getattr(this.#caller, ROOT, 0, st)
@@ -650,12 +651,12 @@ export class UnionVfs implements Vfs {
     return node
   }
 
-  #parentOf(path: string): { parent: NodeId; name: string } | number {
-    if (path.length >= PATH_LIMIT) return -E.ENAMETOOLONG
+  #parentOf(path: string, depth = 0): { parent: NodeId; name: string } | number {
+    if (depth === 0 && path.length >= PATH_LIMIT) return -E.ENAMETOOLONG
     const clean = path.replace(/\/+$/, '')
     if (clean === '') return -E.EEXIST
     const st = new Stat()
-    const parent = this.#walk(dirname(clean), true, st)
+    const parent = this.#walk(dirname(clean), true, st, depth)
     if (parent < 0) return parent
     if (kind(st) !== S.IFDIR) return -E.ENOTDIR
     return { parent, name: clean.slice(clean.lastIndexOf('/') + 1) }
