@@ -2,7 +2,7 @@
  * Owns what the store takes: `diskUsage`, by kind and by image, and what sharing saves.
  * Formats: bytes. `size` counts file contents as an unpacked copy would; `disk` is what is allocated.
  */
-import { readdirSync, statSync } from 'node:fs'
+import { type Dirent, lstatSync, readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { RESERVED } from '../layer/erofs-format.js'
 import { reachable, eachObject, uses } from './gc.js'
@@ -33,6 +33,8 @@ export interface DiskUsage {
   /** Layer and chain indexes. */
   readonly indexes: Usage
   readonly images: readonly ImageUsage[]
+  /** Mounts, containers and commands that use images now, and what they have added: the upper layers of containers, their logs. */
+  readonly users: Usage
   /** What unpacked copies of all images would take more than the objects do: file contents kept once. */
   readonly saved: number
   /** Disk space of blobs and layers that no image and no user needs. */
@@ -72,6 +74,7 @@ export function diskUsage(store: Store): DiskUsage {
     for (const digest of of.size > 1 ? of : [first as Digest]) into.set(digest, (into.get(digest) ?? 0) + size)
   }
   const pins = livePins(store)
+  const stood = new Set(images.flatMap(image => pins.filter(p => uses(p, image))))
   const total = [...sizes.values()].reduce((a, b) => a + b, 0)
   return {
     blobs,
@@ -84,6 +87,7 @@ export function diskUsage(store: Store): DiskUsage {
       unique: unique.get(image.digest) ?? 0,
       users: pins.filter(p => uses(p, image)).length,
     })),
+    users: { count: stood.size, disk: diskBelow(join(store.root, 'containers')) },
     saved: total - once,
     reclaimable: reclaimable(store, owners),
   }
@@ -95,6 +99,32 @@ function usageOf(dir: string): { count: number; disk: number } {
   for (const name of names) disk += (statSync(join(dir, name), { throwIfNoEntry: false })?.blocks ?? 0) * 512
   return { count: names.length, disk }
 }
+
+/** Allocated bytes of a tree, mounts in it left out. What goes away meanwhile counts nothing. */
+function diskBelow(top: string): number {
+  let disk = 0
+  const device = lstatSync(top, { throwIfNoEntry: false })?.dev
+  const walk = [Buffer.from(top)]
+  for (let dir = walk.pop(); dir !== undefined; dir = walk.pop()) {
+    let entries: Dirent<Buffer>[]
+    try {
+      entries = readdirSync(dir, { withFileTypes: true, encoding: 'buffer' })
+    } catch {
+      continue
+    }
+    for (const entry of entries) {
+      const path = Buffer.concat([dir, slash, entry.name])
+      const st = lstatSync(path, { throwIfNoEntry: false })
+      if (st === undefined || st.dev !== device) continue
+      // A file of several names counts once, by share.
+      disk += (st.blocks * 512) / (entry.isDirectory() ? 1 : st.nlink)
+      if (entry.isDirectory()) walk.push(path)
+    }
+  }
+  return Math.round(disk)
+}
+
+const slash = Buffer.from('/')
 
 function reclaimable(store: Store, owners: ReadonlyMap<string, unknown>): number {
   const keep = reachable(store)

@@ -22,8 +22,8 @@ export const command = defineCommand({
       unique: u.unique,
       users: u.users,
     }))
-    const { blobs, objects, indexes, saved, reclaimable } = usage
-    if (args.json === true) return printJson(stdout, { blobs, objects, indexes, saved, reclaimable, images })
+    const { blobs, objects, indexes, users, saved, reclaimable } = usage
+    if (args.json === true) return printJson(stdout, { blobs, objects, indexes, users, saved, reclaimable, images })
     const active = images.filter(i => i.users > 0).length
     const all = images.reduce((sum, i) => sum + i.size, 0)
     printTable(
@@ -33,7 +33,8 @@ export const command = defineCommand({
         ['File contents', String(objects.count), '', size(objects.disk), ''],
         ['Blobs as shipped', String(blobs.count), '', size(blobs.disk), ''],
         ['Indexes', String(indexes.count), '', size(indexes.disk), ''],
-        ['On disk', '', '', size(objects.disk + blobs.disk + indexes.disk), size(reclaimable)],
+        ['Mounts and containers', String(users.count), String(users.count), size(users.disk), ''],
+        ['On disk', '', '', size(objects.disk + blobs.disk + indexes.disk + users.disk), size(reclaimable)],
       ],
       [
         { heading: 'TYPE', cell: r => r[0] as string },
@@ -52,7 +53,7 @@ export const command = defineCommand({
       { heading: 'SIZE', cell: i => size(i.size) },
       { heading: 'SHARED SIZE', cell: i => size(i.shared) },
       { heading: 'UNIQUE SIZE', cell: i => size(i.unique) },
-      { heading: 'CONTAINERS', cell: i => String(i.users) },
+      { heading: 'USERS', cell: i => String(i.users) },
     ])
   },
 })
