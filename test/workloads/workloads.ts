@@ -1,21 +1,25 @@
 /**
  * Owns real programs as tests: each workload is a shell script that is run in a directory of the mount and in one of the
  * host, and both trees are compared afterwards.
- * Scripts get $D (the directory) and $S (scratch outside of it) and must be deterministic in what they leave in $D.
+ * Scripts get $D (the directory), $S (scratch outside of it), $C (scratch that stays for the next run) and $H (the user's
+ * home, for what is configured there), and must be deterministic in what they leave in $D.
  */
 import { execFileSync, spawnSync } from 'node:child_process'
 import { accessSync, constants, mkdirSync, mkdtempSync } from 'node:fs'
+import { homedir } from 'node:os'
 import { join } from 'node:path'
 
 export interface Workload {
   readonly title: string
-  /** Programs it needs. */
+  /** Programs it needs, by name or path. */
   readonly needs: readonly string[]
   readonly script: string
   /** Paths below $D whose contents differ from run to run. */
   readonly volatile?: RegExp
   /** Contents of regular files are compared. */
   readonly contents?: boolean
+  /** It needs more than this machine. */
+  readonly outside?: true
 }
 
 const git = `export GIT_AUTHOR_DATE='2001-01-01T00:00:00Z' GIT_COMMITTER_DATE='2001-01-01T00:00:00Z' HOME=$S
@@ -87,6 +91,27 @@ export const workloads: readonly Workload[] = [
     volatile: /var\/lib\/dpkg\/(status-old|lock|info)/,
   },
   {
+    title: 'apt-get: update, install with a dependency, upgrade, remove, in a root of its own',
+    needs: ['apt-get', 'dpkg-deb', 'sha256sum'],
+    script: `p() { mkdir -p "$S/$1-$2/DEBIAN" "$S/$1-$2/usr/share/$1" "$S/repo"; seq "$2" 900 > "$S/$1-$2/usr/share/$1/data"
+        printf 'Package: %s\nVersion: %s\nArchitecture: all\nMaintainer: n <n@localhost>\nDescription: d\n' "$1" "$2" > "$S/$1-$2/DEBIAN/control"
+        test -z "\${3:-}" || echo "Depends: $3" >> "$S/$1-$2/DEBIAN/control"
+        find "$S/$1-$2" -exec touch -hd '2001-01-01' {} +
+        f="$S/repo/$1-$2.deb"; dpkg-deb --root-owner-group -Znone -b "$S/$1-$2" "$f" > /dev/null
+        { dpkg-deb -f "$f"; printf 'Filename: ./%s\nSize: %s\nSHA256: %s\n\n' "$1-$2.deb" "$(stat -c %s "$f")" "$(sha256sum < "$f" | cut -d' ' -f1)"; } >> "$S/repo/Packages"; }
+      mkdir -p "$D/etc/apt/apt.conf.d" "$D/etc/apt/preferences.d" "$D/etc/apt/sources.list.d" "$D/etc/apt/trusted.gpg.d" "$D/var/log/apt"
+      mkdir -p "$D/var/lib/apt/lists/partial" "$D/var/cache/apt/archives/partial" "$D/var/lib/dpkg/updates" "$D/var/lib/dpkg/info" "$D/var/lib/dpkg/triggers"
+      touch "$D/var/lib/dpkg/status" "$D/var/lib/dpkg/available"; echo "deb [trusted=yes] copy:$S/repo ./" > "$D/etc/apt/sources.list"
+      printf '%s;\n' "Dir \"$D/\"" "Dir::State::status \"$D/var/lib/dpkg/status\"" 'APT::Sandbox::User "root"' 'Acquire::Languages "none"' \
+        "DPkg::Options { \"--root=$D\"; \"--force-not-root\"; \"--log=/dev/null\"; }" > "$S/apt.conf"
+      apt() { APT_CONFIG="$S/apt.conf" apt-get -qq -y "$@" > "$S/log" 2>&1 < /dev/null || { cat "$S/log"; exit 1; }; }
+      p b 1; p a 1 b; apt update; apt install a; test "$(tail -1 "$D/usr/share/b/data")" = 900
+      p b 2; apt update; apt upgrade; test "$(head -1 "$D/usr/share/b/data")" = 2
+      dpkg --root="$D" --force-not-root --verify
+      apt remove b; test ! -e "$D/usr/share/a"; apt clean`,
+    volatile: /\/var\/(log|cache|lib\/(apt|dpkg\/(status-old|lock|info)))|\/sources\.list/,
+  },
+  {
     title: 'gcc: compile, archive, link, run',
     needs: ['gcc', 'ar'],
     script: `cd "$D"; for i in 1 2 3 4 5; do echo "int f$i(void) { return $i; }" > f$i.c; gcc -O1 -c f$i.c; done
@@ -113,7 +138,7 @@ export const workloads: readonly Workload[] = [
 export function lacking(workload: Workload): string | undefined {
   const path = (process.env['PATH'] ?? '').split(':')
   const has = (program: string): boolean =>
-    path.some(d => {
+    (program.startsWith('/') ? ['/'] : path).some(d => {
       try {
         accessSync(join(d, program), constants.X_OK)
         return true
@@ -129,11 +154,13 @@ export function lacking(workload: Workload): string | undefined {
 export function run(workload: Workload, directory: string, scratch: string): string | undefined {
   mkdirSync(directory, { recursive: true })
   const own = mkdtempSync(join(scratch, 'work-'))
+  const cache = join(scratch, 'cache')
+  mkdirSync(cache, { recursive: true })
   const result = spawnSync('/bin/sh', ['-euc', `umask 022\n${workload.script}`], {
-    env: { PATH: process.env['PATH'], D: directory, S: own, LC_ALL: 'C', TZ: 'UTC' },
+    env: { PATH: process.env['PATH'], D: directory, S: own, C: cache, H: homedir(), LC_ALL: 'C', TZ: 'UTC' },
     cwd: '/',
     encoding: 'utf8',
-    timeout: 300_000,
+    timeout: 900_000,
   })
   execFileSync('rm', ['-rf', own])
   return result.status === 0 ? undefined : `exit ${result.status ?? result.signal}: ${result.stdout}${result.stderr}`
