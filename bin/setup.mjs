@@ -18,7 +18,7 @@ const packages = {
     'util-linux',
     'fuse-overlayfs',
   ],
-  'images, as peers and oracles': ['skopeo', 'umoci', 'buildah', 'docker-registry', 'zstd'],
+  'images, as peers and oracles': ['skopeo', 'umoci', 'buildah', 'docker-registry', 'openssl', 'zstd'],
   'real root filesystems': ['mmdebstrap'],
   'containers: networks, users, runtimes': ['iproute2', 'nftables', 'uidmap', 'crun', 'runc'],
   'real programs on the mount': ['git', 'rsync', 'sqlite3', 'gcc', 'libc6-dev', 'curl', 'procps', 'python3'],

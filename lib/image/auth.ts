@@ -4,7 +4,7 @@
  * Invariant: a secret is written to a file of mode 0600 only, and never into a message.
  */
 import { spawn } from 'node:child_process'
-import { chmodSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, realpathSync, renameSync, writeFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { ImageError } from './error.js'
@@ -57,24 +57,34 @@ function read(path: string): ConfigFile {
 
 function write(path: string, config: ConfigFile): void {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
-  const temporary = `${path}.${process.pid}`
-  writeFileSync(temporary, `${JSON.stringify(config, null, 2)}\n`, { mode: 0o600 })
-  chmodSync(temporary, 0o600)
-  renameSync(temporary, path)
+  let place = path
+  try {
+    // Whoever keeps the file elsewhere and has a link to it here wants to keep it so.
+    place = realpathSync(path)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+  }
+  const temporary = `${place}.${process.pid}`
+  writeFileSync(temporary, `${JSON.stringify(config, null, 2)}\n`, { mode: 0o600, flag: 'wx' })
+  renameSync(temporary, place)
+}
+
+/** The program that keeps this registry's credential, by its short name; undefined: the file does. */
+function helperOf(config: ConfigFile, registry: string): string | undefined {
+  for (const key of [registry, ...keysOf(registry)]) {
+    const helper = config.credHelpers?.[key]
+    if (helper !== undefined) return helper
+  }
+  return config.credsStore || undefined
 }
 
 /** The credential for a registry, or undefined. Throws ImageError CREDENTIALS when a helper fails. */
 export async function findCredential(registry: string, path = credentialFile()): Promise<Credential | undefined> {
   const config = read(path)
-  const helper = config.credHelpers?.[registry] ?? config.credsStore
+  const helper = helperOf(config, registry)
   if (helper !== undefined) {
     const answer = await runHelper(helper, 'get', keyOf(registry))
-    if (answer !== undefined) {
-      const { Username = '', Secret = '' } = JSON.parse(answer) as { Username?: string; Secret?: string }
-      return Username === '<token>'
-        ? { username: '', password: '', identityToken: Secret }
-        : { username: Username, password: Secret }
-    }
+    if (answer !== undefined) return credentialOf(answer, helper)
   }
   for (const key of keysOf(registry)) {
     const entry = config.auths?.[key]
@@ -89,33 +99,60 @@ export async function findCredential(registry: string, path = credentialFile()):
   return undefined
 }
 
-/** Keeps a credential, in the configured helper or in the file (base64, as Docker does). */
+/** A helper's answer. The message about a wrong one must not quote it. */
+function credentialOf(answer: string, helper: string): Credential {
+  let json: { Username?: unknown; Secret?: unknown } | null
+  try {
+    json = JSON.parse(answer) as typeof json
+  } catch {
+    json = null
+  }
+  if (typeof json?.Username !== 'string' || typeof json.Secret !== 'string')
+    throw new ImageError(
+      'CREDENTIALS',
+      `credential helper docker-credential-${helper} get: its answer is no credential`,
+    )
+  return json.Username === '<token>'
+    ? { username: '', password: '', identityToken: json.Secret }
+    : { username: json.Username, password: json.Secret }
+}
+
+/**
+ * Keeps a credential, in the configured helper or in the file (base64, as Docker does). Returns where, in words. Throws
+ * ImageError CREDENTIALS.
+ */
 export async function storeCredential(
   registry: string,
   credential: Credential,
   path = credentialFile(),
-): Promise<void> {
+): Promise<string> {
   const config = read(path)
-  const helper = config.credHelpers?.[registry] ?? config.credsStore
+  const helper = helperOf(config, registry)
   const key = keyOf(registry)
   if (helper !== undefined) {
     const input = JSON.stringify({ ServerURL: key, Username: credential.username, Secret: credential.password })
     await runHelper(helper, 'store', input)
+    // Docker marks so that there is one to ask for; what an older login left in the file goes.
     config.auths = { ...config.auths, [key]: {} }
   } else {
     const auth = Buffer.from(`${credential.username}:${credential.password}`).toString('base64')
     config.auths = { ...config.auths, [key]: { auth } }
   }
   write(path, config)
+  return helper === undefined ? path : `docker-credential-${helper}`
 }
 
-/** Forgets a registry's credential. False when there was none. */
+/** Forgets a registry's credential, in its helper and in the file. False when there was none in either. */
 export async function eraseCredential(registry: string, path = credentialFile()): Promise<boolean> {
   const config = read(path)
-  const helper = config.credHelpers?.[registry] ?? config.credsStore
+  const helper = helperOf(config, registry)
+  let found = false
+  if (helper !== undefined && (await runHelper(helper, 'get', keyOf(registry))) !== undefined) {
+    await runHelper(helper, 'erase', keyOf(registry))
+    found = true
+  }
   const keys = keysOf(registry).filter(key => config.auths?.[key] !== undefined)
-  if (helper !== undefined) await runHelper(helper, 'erase', keyOf(registry))
-  if (keys.length === 0) return false
+  if (keys.length === 0) return found
   config.auths = Object.fromEntries(Object.entries(config.auths ?? {}).filter(([key]) => !keys.includes(key)))
   write(path, config)
   return true

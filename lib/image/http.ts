@@ -5,6 +5,7 @@
  */
 import http from 'node:http'
 import https from 'node:https'
+import { certificatesFor } from './certificates.js'
 import { ImageError } from './error.js'
 
 export interface HttpRequest {
@@ -29,22 +30,39 @@ export interface HttpResponse {
 /** No bytes for this long is a dead connection. */
 const IDLE_TIMEOUT = 60_000
 
-const agents = {
-  http: new http.Agent({ keepAlive: true, maxSockets: 8, timeout: IDLE_TIMEOUT }),
-  https: new https.Agent({ keepAlive: true, maxSockets: 8, timeout: IDLE_TIMEOUT }),
-  insecure: new https.Agent({ keepAlive: true, maxSockets: 8, timeout: IDLE_TIMEOUT, rejectUnauthorized: false }),
+const connections = { keepAlive: true, maxSockets: 8, timeout: IDLE_TIMEOUT }
+const agents = new Map<string, http.Agent>()
+
+/** One pool of connections for plain HTTP, one for unchecked servers, and one for each host whose certificate is checked. */
+function agentOf(req: HttpRequest): http.Agent {
+  const secure = req.url.protocol === 'https:'
+  const checked = secure && req.insecure !== true
+  const name = checked ? req.url.host : req.url.protocol
+  let agent = agents.get(name)
+  if (agent === undefined) {
+    agent = checked
+      ? new https.Agent({ ...connections, ...certificatesFor(req.url.host) })
+      : secure
+        ? new https.Agent({ ...connections, rejectUnauthorized: false })
+        : new http.Agent(connections)
+    agents.set(name, agent)
+  }
+  return agent
 }
 
-/** Sends one request; resolves when the response's headers are there. Throws ImageError REGISTRY_UNREACHABLE. */
+/**
+ * Sends one request; resolves when the response's headers are there. Throws ImageError REGISTRY_UNREACHABLE, and
+ * REGISTRY_CERTIFICATE when the server is not who it should be.
+ */
 export async function request(req: HttpRequest): Promise<HttpResponse> {
   const secure = req.url.protocol === 'https:'
-  const agent = secure ? (req.insecure === true ? agents.insecure : agents.https) : agents.http
+  const agent = agentOf(req)
   const length = req.body === undefined ? undefined : Buffer.isBuffer(req.body) ? req.body.length : req.body.length
   const headers: Record<string, string> = { 'user-agent': 'lamina', ...req.headers }
   if (length !== undefined) headers['content-length'] = String(length)
   else if (req.method === 'POST' || req.method === 'PUT' || req.method === 'PATCH') headers['content-length'] = '0'
   return new Promise<HttpResponse>((resolve, reject) => {
-    const failed = (error: unknown): void => reject(unreachable(req, error))
+    const failed = (error: unknown): void => reject(failure(req, error))
     const client = (secure ? https : http).request(
       req.url,
       { method: req.method, headers, agent, ...(req.signal ? { signal: req.signal } : {}) },
@@ -79,16 +97,20 @@ export async function request(req: HttpRequest): Promise<HttpResponse> {
   })
 }
 
-function unreachable(req: HttpRequest, error: unknown): ImageError {
+/** OpenSSL's verdicts on a chain of certificates, and Node's on the name in it. */
+const DISTRUST =
+  /^(CERT_|UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_|ERR_TLS_CERT|INVALID_CA|INVALID_PURPOSE|HOSTNAME_MISMATCH|PATH_LENGTH_)/
+
+function failure(req: HttpRequest, error: unknown): ImageError {
   const e = error as NodeJS.ErrnoException
   const cause =
     e.code === undefined || e.message.includes(e.code) ? e.message || e.code || String(e) : `${e.message} (${e.code})`
-  return new ImageError(
-    'REGISTRY_UNREACHABLE',
-    `${req.method} ${req.url.origin}: ${cause}`,
-    { url: req.url.href },
-    error,
-  )
+  const what = `${req.method} ${req.url.origin}: ${cause}`
+  const context = { url: req.url.href }
+  if (e.code === undefined || !DISTRUST.test(e.code))
+    return new ImageError('REGISTRY_UNREACHABLE', what, context, error)
+  const remedy = `its authority may be put into certs.d/${req.url.host}/ca.crt, or --tls-verify=false`
+  return new ImageError('REGISTRY_CERTIFICATE', `${what}: the certificate is not trusted; ${remedy}`, context, error)
 }
 
 /** Reads a body of at most `limit` bytes. Throws ImageError MANIFEST_TOO_LARGE, REGISTRY_UNREACHABLE. */
@@ -121,5 +143,6 @@ export function discard(response: HttpResponse): void {
 
 /** Closes idle connections, so that the process can end. */
 export function closeConnections(): void {
-  for (const agent of Object.values(agents)) agent.destroy()
+  for (const agent of agents.values()) agent.destroy()
+  agents.clear()
 }

@@ -290,6 +290,8 @@ export class Registry {
       discard(await this.#request('GET', new URL(`https://${host}/v2/`), {}, undefined))
       return (this.#base = new URL(`https://${host}`))
     } catch (error) {
+      // Only who speaks no TLS is asked without: a certificate that is wrong is no reason to do without one.
+      if (error instanceof ImageError && error.code === 'REGISTRY_CERTIFICATE') throw error
       try {
         discard(await this.#request('GET', new URL(`http://${host}/v2/`), {}, undefined))
       } catch {
@@ -302,11 +304,7 @@ export class Registry {
   /** Answers a challenge (RFC 7235; distribution-spec token flow): the Authorization header. */
   async #authorize(challenge: string, scope: string, what: string): Promise<string> {
     const { credential } = this.#options
-    const refused = new ImageError(
-      'REGISTRY_UNAUTHORIZED',
-      `${what}: authentication required (lamina login ${this.host})`,
-      { status: 401 },
-    )
+    const refused = new ImageError('REGISTRY_UNAUTHORIZED', `${what}: ${this.#unauthorized}`, { status: 401 })
     if (/^basic\b/i.test(challenge)) {
       if (credential === undefined) throw refused
       return basic(credential)
@@ -362,6 +360,12 @@ export class Registry {
     return `Bearer ${token}`
   }
 
+  get #unauthorized(): string {
+    return this.#options.credential === undefined
+      ? `authentication required (lamina login ${this.host})`
+      : 'the registry does not take this user name and password'
+  }
+
   async #failure(response: HttpResponse, what: string): Promise<ImageError> {
     const { status } = response
     let detail = ''
@@ -379,12 +383,7 @@ export class Registry {
     }
     const say = (text: string): string => `${what}: ${text}${detail === '' ? '' : ` (${detail})`}`
     const context = { status, url: response.url.href }
-    if (status === 401)
-      return new ImageError(
-        'REGISTRY_UNAUTHORIZED',
-        say(`authentication required (lamina login ${this.host})`),
-        context,
-      )
+    if (status === 401) return new ImageError('REGISTRY_UNAUTHORIZED', say(this.#unauthorized), context)
     if (status === 403) return new ImageError('REGISTRY_DENIED', say('the registry refuses it'), context)
     if (status === 404) return new ImageError('REGISTRY_NOT_FOUND', say('not found'), context)
     if (status === 429) return new ImageError('REGISTRY_LIMIT', say('too many requests'), context)

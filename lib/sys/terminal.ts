@@ -60,27 +60,41 @@ const TCGETS = 0x5401
 const TCSETS = 0x5402
 const termios = scratch(64)
 
-/**
- * Puts the terminal `fd` into raw mode (termios(3), cfmakeraw): every byte passes as it is, both ways. (Node's own raw
- * mode still turns \n into \r\n on output.) Returns what puts it back, or `-errno`.
- */
-export function makeRaw(fd: number): (() => void) | number {
+/** Changes what the kernel does with `fd`'s input and output. Returns what puts it back, or `-errno`. */
+function change(fd: number, edit: () => void): (() => void) | number {
   const r = ioctl(fd, TCGETS, addressOf(termios))
   if (r < 0) return r
   const before = Buffer.from(termios)
-  const clear = (at: number, bits: number): number =>
-    termios.writeUInt32LE((termios.readUInt32LE(at) & ~bits) >>> 0, at)
-  clear(0, 0o2753) // IGNBRK BRKINT PARMRK ISTRIP INLCR IGNCR ICRNL IXON
-  clear(4, 0o1) // OPOST
-  clear(8, 0o400) // PARENB
-  termios.writeUInt32LE((termios.readUInt32LE(8) | 0o60) >>> 0, 8) // CS8
-  clear(12, 0o100113) // ECHO ECHONL ICANON ISIG IEXTEN
-  termios[17 + 6] = 1 // VMIN
-  termios[17 + 5] = 0 // VTIME
+  edit()
   const set = ioctl(fd, TCSETS, addressOf(termios))
   if (set < 0) return set
   return () => {
     before.copy(termios)
     ioctl(fd, TCSETS, addressOf(termios))
   }
+}
+
+function clear(at: number, bits: number): void {
+  termios.writeUInt32LE((termios.readUInt32LE(at) & ~bits) >>> 0, at)
+}
+
+/** What is typed is not shown, lines and signals stay as they are. Returns what puts it back, or `-errno`. */
+export function hideInput(fd: number): (() => void) | number {
+  return change(fd, () => clear(12, 0o10)) // ECHO
+}
+
+/**
+ * Puts the terminal `fd` into raw mode (termios(3), cfmakeraw): every byte passes as it is, both ways. (Node's own raw
+ * mode still turns \n into \r\n on output.) Returns what puts it back, or `-errno`.
+ */
+export function makeRaw(fd: number): (() => void) | number {
+  return change(fd, () => {
+    clear(0, 0o2753) // IGNBRK BRKINT PARMRK ISTRIP INLCR IGNCR ICRNL IXON
+    clear(4, 0o1) // OPOST
+    clear(8, 0o400) // PARENB
+    termios.writeUInt32LE((termios.readUInt32LE(8) | 0o60) >>> 0, 8) // CS8
+    clear(12, 0o100113) // ECHO ECHONL ICANON ISIG IEXTEN
+    termios[17 + 6] = 1 // VMIN
+    termios[17 + 5] = 0 // VTIME
+  })
 }

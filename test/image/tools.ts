@@ -1,6 +1,8 @@
 /** Other people's programs in tests: run them, say which are missing, a registry on loopback. */
 import { spawn, spawnSync } from 'node:child_process'
 import { mkdirSync, writeFileSync } from 'node:fs'
+import http from 'node:http'
+import https from 'node:https'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -29,17 +31,26 @@ export async function freePort(): Promise<number> {
   })
 }
 
+export interface RegistryOptions {
+  /** The `auth` section of its configuration, YAML. */
+  readonly auth?: string
+  /** Files of a certificate and its key. */
+  readonly tls?: { readonly certificate: string; readonly key: string }
+}
+
 /** A docker-registry with its data under `directory`. */
 export async function startRegistry(
   directory: string,
+  options: RegistryOptions = {},
   tries = 5,
 ): Promise<{ host: string; stop: () => Promise<void> }> {
   const port = await freePort()
   mkdirSync(directory, { recursive: true })
   const config = join(directory, 'config.yml')
+  const tls = options.tls && `\n  tls:\n    certificate: ${options.tls.certificate}\n    key: ${options.tls.key}`
   writeFileSync(
     config,
-    `version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: ${directory}/data\nhttp:\n  addr: 127.0.0.1:${port}\n`,
+    `version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: ${directory}/data\n${options.auth ?? ''}http:\n  addr: 127.0.0.1:${port}${tls ?? ''}\n`,
   )
   const child = spawn('docker-registry', ['serve', config], { stdio: 'ignore' })
   const state: { exit?: number | null } = {}
@@ -48,14 +59,11 @@ export async function startRegistry(
   for (let i = 0; ; i++) {
     if (state.exit !== undefined) {
       if (tries === 0) throw new Error(`docker-registry ended with ${state.exit}`)
-      return startRegistry(directory, tries - 1)
+      return startRegistry(directory, options, tries - 1)
     }
     if (i > 2000) throw new Error('docker-registry does not answer')
-    const answered = await fetch(`http://127.0.0.1:${port}/v2/`).then(
-      response => response.ok,
-      () => false,
-    )
-    if (answered && !('exit' in state)) break
+    const status = await statusOf(`http${tls ? 's' : ''}://127.0.0.1:${port}/v2/`)
+    if ((status === 200 || status === 401) && !('exit' in state)) break
     await sleep(50)
   }
   return {
@@ -65,4 +73,16 @@ export async function startRegistry(
       return ended
     },
   }
+}
+
+/** The status of a GET, whoever answers; undefined when nobody does. */
+function statusOf(url: string): Promise<number | undefined> {
+  const get = url.startsWith('https:') ? https.get : http.get
+  return new Promise(resolve => {
+    const request = get(url, { rejectUnauthorized: false, agent: false }, response => {
+      response.resume()
+      resolve(response.statusCode)
+    })
+    request.on('error', () => resolve(undefined))
+  })
 }

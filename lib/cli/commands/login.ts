@@ -1,5 +1,5 @@
 /** `lamina login`: keeps a registry's credential where Docker does. */
-import { defineCommand, UsageError } from '../command.js'
+import { type Context, defineCommand, UsageError } from '../command.js'
 
 export const command = defineCommand({
   command: 'login [registry]',
@@ -19,34 +19,57 @@ export const command = defineCommand({
       describe: 'Check certificates; --no-tls-verify also allows plain HTTP',
     },
   },
-  examples: [['login -u me --password-stdin registry.example.org < secret', 'Without showing the password']],
-  async handler(args, { stdin, stdout, stderr }) {
+  examples: [
+    ['login registry.example.org', 'Asks for user name and password'],
+    ['login -u me --password-stdin registry.example.org < secret', 'For scripts'],
+  ],
+  async handler(args, context) {
     const registry = args.registry ?? 'docker.io'
     if (args.password !== undefined && args.passwordStdin === true)
       throw new UsageError('--password and --password-stdin say it twice')
-    if (args.username === undefined) throw new UsageError('--username is needed')
-    let password = args.password
-    if (args.passwordStdin === true) {
-      const parts: Buffer[] = []
-      for await (const chunk of stdin) parts.push(Buffer.from(chunk as Buffer))
-      password = Buffer.concat(parts)
-        .toString('utf8')
-        .replace(/\r?\n$/, '')
-    }
-    if (password === undefined) throw new UsageError('--password-stdin (or --password) is needed')
-    const [{ Registry }, { storeCredential, credentialFile }, { closeConnections }] = await Promise.all([
+    if (args.passwordStdin === true && args.username === undefined)
+      throw new UsageError('--password-stdin needs --username')
+    const [{ Registry }, { storeCredential }, { closeConnections }] = await Promise.all([
       import('../../image/registry.js'),
       import('../../image/auth.js'),
       import('../../image/http.js'),
     ])
-    const credential = { username: args.username, password }
+    const username = args.username ?? (await asked(context, args))
+    const password =
+      args.passwordStdin === true ? await all(context.stdin) : (args.password ?? (await asked(context, args, true)))
+    if (username === '' || password === '') throw new UsageError('user name and password must not be empty')
+    const credential = { username, password }
     try {
       await new Registry(registry, { credential, tlsVerify: args.tlsVerify }).login()
     } finally {
       closeConnections()
     }
-    await storeCredential(registry, credential)
-    stderr.write(`credential kept in ${credentialFile()}\n`)
-    stdout.write('Login Succeeded\n')
+    const place = await storeCredential(registry, credential)
+    context.stderr.write(`credential kept in ${place}\n`)
+    context.stdout.write('Login Succeeded\n')
   },
 })
+
+async function asked(
+  context: Context,
+  { registry }: { readonly registry: string | undefined },
+  secret = false,
+): Promise<string> {
+  if (!context.stdin.isTTY)
+    throw new UsageError(
+      secret
+        ? 'standard input is no terminal to ask for the password: use --password-stdin'
+        : 'standard input is no terminal to ask for the user name: use --username',
+    )
+  const { ask, askHidden } = await import('../ask.js')
+  return secret ? askHidden(context, 'Password: ') : ask(context, `Username for ${registry ?? 'docker.io'}: `)
+}
+
+/** All of a stream as text, without the end of its last line. */
+async function all(stdin: NodeJS.ReadStream): Promise<string> {
+  const parts: Buffer[] = []
+  for await (const chunk of stdin) parts.push(Buffer.from(chunk as Buffer))
+  return Buffer.concat(parts)
+    .toString('utf8')
+    .replace(/\r?\n$/, '')
+}
