@@ -9,13 +9,13 @@
  * Invariant: each request that wants an answer gets exactly one, whatever the filesystem does: an exception is EIO and
  * a line in the log.
  */
-import { readFileSync } from 'node:fs'
 import { E, FsError } from '../errno.js'
 import { PENDING, ROOT, type Filesystem, type Host, type Job, type NodeId } from '../union/filesystem.js'
 import { POLL } from '../sys/constants.js'
 import { eventDrain, PollSet } from '../sys/event.js'
 import { close, readAt, writeAt } from '../sys/file.js'
 import { memfd } from '../sys/memory.js'
+import { isBeingKilled } from './being-killed.js'
 import { Handlers, NO_REPLY } from './handlers.js'
 import { Jobs } from './jobs.js'
 import { negotiate, type Agreed, type Wishes } from './negotiate.js'
@@ -354,17 +354,5 @@ export class Session implements Host {
       this.#send(-E.EINTR, 0)
       return
     }
-  }
-}
-
-/** Whether SIGKILL is pending (which is what every deadly signal becomes) for the thread or its process. */
-function isBeingKilled(pid: number): boolean {
-  try {
-    const status = readFileSync(`/proc/${pid}/status`, 'latin1')
-    return [...status.matchAll(/^(?:SigPnd|ShdPnd):\s*([0-9a-f]+)$/gm)].some(
-      match => (BigInt(`0x${match[1]}`) & 0x100n) !== 0n,
-    )
-  } catch {
-    return true // it is gone
   }
 }

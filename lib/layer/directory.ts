@@ -2,8 +2,8 @@
  * Owns the layer that is a directory on the host: names are looked up as they are asked for, nothing is read ahead.
  * Every access is (fd of the directory, name), so no path grows past PATH_MAX and no symlink is followed; directory fds
  * are O_PATH, opened when needed and kept in an LRU cache.
- * Guard: the tree is reached through a private read-only clone of its mount (lib/sys/mount.ts), so that no write can
- * reach it and reading leaves its atime alone. Where the kernel refuses that (below 5.12, or a user namespace with locked
+ * Guard: the tree is reached through a private read-only clone of its mount (lib/sys/read-only.ts), so that no write can
+ * reach it and reading leaves its atime alone. Where the kernel refuses that (a plain user; a user namespace with locked
  * submounts) the directory itself is opened, and whoever serves it must not hold write descriptors: this file opens all
  * O_RDONLY or O_PATH, and crosses no mount point (a submount is shown as an empty directory).
  * Invariant: a node's slot lives while it is referenced by the union or by a child's slot, and no longer.
@@ -13,7 +13,7 @@ import { E, FsError } from '../errno.js'
 import { AT, DT, O, RESOLVE, S } from '../sys/constants.js'
 import { listdir, readlinkat } from '../sys/dir.js'
 import { close, openat, openat2 } from '../sys/file.js'
-import { readOnlyClone } from '../sys/mount.js'
+import { readOnlyClone } from '../sys/read-only.js'
 import { fstatfs, statat, Stat, StatFs } from '../sys/stat.js'
 import { getxattrat, getxattrSizeAt, listxattrat } from '../sys/xattr.js'
 import { applyOverride } from './override.js'

@@ -230,10 +230,15 @@ async function closed(fd: number): Promise<void> {
   close(fd)
 }
 
+const TOO_OLD: Readonly<Record<number, string>> = { [E.ENOSYS]: ' (containers need Linux 5.12)' }
+
 function whyNot({ birth, exhausted, execs }: ProcessSteps, name: string): RuntimeError | undefined {
   const stopped = birth.stopped()
   if (stopped !== undefined)
-    return new RuntimeError('START_FAILED', `start: ${stopped.what}: ${errnoName(stopped.errno)}`)
+    return new RuntimeError(
+      'START_FAILED',
+      `start: ${stopped.what}: ${errnoName(stopped.errno)}${TOO_OLD[stopped.errno] ?? ''}`,
+    )
   if (birth.result(exhausted) === undefined) return undefined
   const errors = execs.map(i => -(birth.result(i) ?? 0))
   const worse = errors.find(e => e !== E.ENOENT && e !== E.ENOTDIR)

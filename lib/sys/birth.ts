@@ -85,8 +85,10 @@ export interface Stopped {
 
 /** clone3(2)'s arguments that a birth uses. */
 export interface CloneOptions {
-  /** CLONE flags; VM and CLEAR_SIGHAND are always added. */
+  /** CLONE flags; VM is always added, and CLEAR_SIGHAND but for `handlers`. */
   flags?: number | bigint
+  /** Leave out CLONE_CLEAR_SIGHAND, which is Linux 5.5: for a child that execs nothing and ends at once. */
+  handlers?: boolean
   /** The fd of a cgroup v2 directory to be born in. */
   cgroup?: number
   /** Wait in the caller until the child has exec'd or died (CLONE_VFORK): the whole thread stands still. */
@@ -199,7 +201,8 @@ export class Birth {
    */
   run(options: CloneOptions = {}): { pid: number; pidfd: number } {
     const table = (this.#table = this.#seal())
-    let flags = BigInt(options.flags ?? 0) | CLONE_VM | CLONE_PIDFD | CLONE_CLEAR_SIGHAND
+    let flags = BigInt(options.flags ?? 0) | CLONE_VM | CLONE_PIDFD
+    if (options.handlers !== true) flags |= CLONE_CLEAR_SIGHAND
     if (options.wait === true) flags |= CLONE_VFORK
     if (options.cgroup !== undefined) flags |= CLONE_INTO_CGROUP
     const args = alloc(88)

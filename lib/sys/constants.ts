@@ -123,6 +123,7 @@ export const CLONE = {
   NEWTIME: 0x80,
   VM: 0x100,
   FS: 0x200,
+  FILES: 0x400,
   PIDFD: 0x1000,
   VFORK: 0x4000,
   NEWNS: 0x20000,

@@ -2,8 +2,7 @@
  * Owns mount calls, old (mount(2)) and new (open_tree, fsopen, move_mount, mount_setattr; Linux 5.2-5.12, raw numbers).
  * Paths are byte strings, results `>= 0` or `-errno`.
  */
-import { E } from '../errno.js'
-import { MOUNT_ATTR, OPEN_TREE } from './constants.js'
+import { OPEN_TREE } from './constants.js'
 import { NR, NRA, addressOf, cpath, cpath2, libc, ret, scratch, syscall6 } from './libc.js'
 
 const c = {
@@ -59,26 +58,6 @@ export function mountSetattr(
   attr.writeUInt32LE(usernsFd, 24)
   return ret(syscall6(NR.mount_setattr, dirfd, cpath(path), flags, attrAddress, 32, 0))
 }
-
-/**
- * A private read-only clone of the one filesystem at `path` (submounts are not in it): a write through it is EROFS, or
- * EIO through FUSE passthrough, and reading does not move atime. Returns the clone's fd or `-errno` (EINVAL in a user
- * namespace where submounts are locked; ENOSYS below Linux 5.12).
- */
-export function readOnlyClone(path: string): number {
-  const fd = openTree(-100, path, OPEN_TREE.CLONE)
-  if (fd < 0) return fd
-  let r = mountSetattr(fd, '', 0x1000, MOUNT_ATTR.RDONLY | MOUNT_ATTR.NOATIME, MOUNT_ATTR.ATIME_MASK)
-  // A user namespace may not change what its mounts say of access times; read-only is enough to keep them still.
-  if (r === -E.EPERM) r = mountSetattr(fd, '', 0x1000, MOUNT_ATTR.RDONLY, 0)
-  if (r < 0) {
-    syscallClose(fd)
-    return r
-  }
-  return fd
-}
-
-const syscallClose = libc.func('int close(int fd)') as (fd: number) => number
 
 /** fsopen(2): a context for making a mount of filesystem `type`. */
 export function fsopen(type: string): number {

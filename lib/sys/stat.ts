@@ -156,7 +156,7 @@ export function futimens(fd: number, atime: number, atimeNs: number, mtime: numb
   return ret(c.futimens(fd, timesAddress) as number)
 }
 
-/** statfs(2)'s numbers; `type` is the filesystem's magic. */
+/** statfs(2)'s numbers; `type` is the filesystem's magic, `flags` the mount's (ST_RDONLY … ST_NOEXEC are MS_'s). */
 export class StatFs {
   type = 0
   bsize = 0
@@ -167,6 +167,7 @@ export class StatFs {
   ffree = 0
   namelen = 0
   frsize = 0
+  flags = 0
 }
 
 const fsOut = scratch(120)
@@ -186,5 +187,6 @@ export function fstatfs(fd: number, st: StatFs): number {
   st.ffree = u(6)
   st.namelen = u(8)
   st.frsize = u(9)
+  st.flags = u(10)
   return 0
 }

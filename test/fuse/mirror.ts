@@ -28,6 +28,8 @@ export interface MirrorOptions {
   readonly mode: OpenMode
   /** Seconds. */
   readonly timeout: number
+  /** Reading the file `gated` waits, and with it the whole server, until the first number here is no longer 0. */
+  readonly gate?: Int32Array
 }
 
 export class Mirror implements Filesystem {
@@ -237,7 +239,9 @@ export class Mirror implements Filesystem {
     return -E.EOPNOTSUPP
   }
 
-  read(_: NodeId, handle: number, size: number, position: number, into: Io, at: number): number {
+  read(node: NodeId, handle: number, size: number, position: number, into: Io, at: number): number {
+    const { gate } = this.#options
+    if (gate !== undefined && this.#paths.get(node) === './gated') Atomics.wait(gate, 0, 0)
     return file.preadAt(handle, into.address + at, size, position)
   }
 

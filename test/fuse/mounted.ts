@@ -41,6 +41,7 @@ export interface MountedOptions {
   timeout?: number
   volatile?: boolean
   wishes?: Partial<Wishes>
+  gate?: Int32Array
 }
 
 export function mounted(t: Test, options: MountedOptions = {}): Mounted {
@@ -52,13 +53,14 @@ export function mounted(t: Test, options: MountedOptions = {}): Mounted {
   const fd = mountAt(point, { source: 'lamina-test', readOnly: false, allowOther: true })
   const counters = new Float64Array(new SharedArrayBuffer(COUNTERS * 8))
   const wake = createWake()
+  const gate = options.gate === undefined ? {} : { gate: options.gate }
   const workerData: ServeMirror = {
     fd,
     wishes: { passthrough: true, writeback: false, acl: true, stackDepth: 1, ...options.wishes },
     volatile: options.volatile ?? false,
     counters,
     wake,
-    mirror: { root: source, mode: options.mode ?? OpenMode.Passthrough, timeout: options.timeout ?? 3600 },
+    mirror: { root: source, mode: options.mode ?? OpenMode.Passthrough, timeout: options.timeout ?? 3600, ...gate },
   }
   const worker = new Worker(new URL('./serve-mirror.js', import.meta.url), { workerData })
   const exited = new Promise(resolve => worker.once('exit', resolve))

@@ -170,6 +170,43 @@ fcntl.lockf(fd, EX | NB)
       ),
   },
   {
+    title: 'a wait for a lock ends with a signal: EINTR for who handles it, and death for who does not',
+    kernel: true,
+    items: [file('f', 'text')],
+    run: (t, c) =>
+      python(
+        t,
+        c,
+        `
+import ctypes, resource, signal, time
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+libc = ctypes.CDLL(None, use_errno=True)
+held = os.open('f', os.O_RDWR)
+fcntl.flock(held, EX)
+fcntl.lockf(held, EX)
+waits = struct.pack('hhqqi4x', fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+ways = [lambda fd: libc.flock(fd, EX), lambda fd: libc.fcntl(fd, fcntl.F_SETLKW, waits)]
+calls = {'x86_64': ('73', '72'), 'aarch64': ('32', '25')}[os.uname().machine]
+for way, call in zip(ways, calls):
+    for deadly, sent in (False, signal.SIGUSR1), (True, signal.SIGTERM), (True, signal.SIGKILL), (True, signal.SIGQUIT):
+        waiter = os.fork()
+        if waiter == 0:
+            signal.signal(signal.SIGUSR1, lambda *a: None)
+            fd = os.open('f', os.O_RDWR)
+            os._exit(ctypes.get_errno() if way(fd) < 0 else 99)
+        while open('/proc/%d/syscall' % waiter).read().split()[0] != call: time.sleep(0.01)
+        os.kill(waiter, sent)
+        status = os.waitpid(waiter, 0)[1]
+        if deadly: same(os.WTERMSIG(status), sent, call)
+        else: same(os.WEXITSTATUS(status), errno.EINTR, call)
+fcntl.lockf(held, UN)
+fcntl.flock(held, UN)
+same(other(lambda: [taken(lambda: fcntl.flock(os.open('f', os.O_RDWR), EX | NB)),
+  taken(lambda: fcntl.lockf(os.open('f', os.O_RDWR), EX | NB))]), [False, False], 'nobody waits any more')
+`,
+      ),
+  },
+  {
     title: 'a lock of a reader that changes owner, mode and times of a file of the lower stays its lock',
     kernel: true,
     items: [file('f', 'text')],
