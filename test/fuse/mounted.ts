@@ -42,6 +42,7 @@ export interface MountedOptions {
   volatile?: boolean
   wishes?: Partial<Wishes>
   gate?: Int32Array
+  linux54?: boolean
 }
 
 export function mounted(t: Test, options: MountedOptions = {}): Mounted {
@@ -58,6 +59,7 @@ export function mounted(t: Test, options: MountedOptions = {}): Mounted {
     fd,
     wishes: { passthrough: true, writeback: false, acl: true, stackDepth: 1, ...options.wishes },
     volatile: options.volatile ?? false,
+    linux54: options.linux54 === true,
     counters,
     wake,
     mirror: { root: source, mode: options.mode ?? OpenMode.Passthrough, timeout: options.timeout ?? 3600, ...gate },

@@ -27,6 +27,35 @@ for (const [name, mode] of Object.entries(OpenMode)) {
   })
 }
 
+t.test('a mount on Linux 5.4: no second word of flags, no passthrough, nothing that came later', options, async t => {
+  const m = mounted(t, { mode: OpenMode.Cached, linux54: true })
+  chmodSync(m.source, 0o777)
+  m.sh(`
+    cd $M; echo one > a; cat a; mkdir d; mv a d/b; ln d/b c; ln -s d/b l; echo two >> l; truncate -s 3 c; ls -la . d
+    dd if=/dev/zero of=big bs=1M count=5 status=none; cmp big $S/big; setfattr -n user.k -v v c; chmod 6777 c; umask 027; : > masked`)
+  t.equal(m.sh(`getfattr --only-values -n user.k $M/c; stat -c ' %a' $M/masked`), 'v 640\n')
+  m.sh(`echo more >> $M/c; python3 -c "
+import mmap, os
+fd = os.open(os.environ['M'] + '/big', os.O_RDWR)
+mmap.mmap(fd, 0)[0:4] = b'mmap'
+os.close(fd)"`)
+  t.equal(m.sh(`head -c 4 $S/big; cat $M/c; cd $M; echo *`), 'mmaponemore\nbig c d l masked slow\n')
+  m.sh(`echo more >> $M/c`, { uid: 1000, gid: 1000 })
+  t.equal(m.sh('stat -c %a $M/c $S/c'), '777\n777\n', 'a write by another user has cleared the set-id bits')
+  const { agreed, passthrough, lines } = await m.state()
+  t.match(agreed, {
+    minor: 31,
+    passthrough: false,
+    killPrivV2: false,
+    setxattrExt: false,
+    suppGroups: false,
+    flags2: 0,
+  })
+  t.equal(agreed.flags & ~0x03fffffb, 0, 'nothing is asked for that was not offered')
+  t.equal(passthrough, false)
+  t.same(lines, [])
+})
+
 t.test('a second walk of the tree makes no request', options, async t => {
   const m = mounted(t)
   for (let d = 0; d < 10; d++) {
