@@ -85,7 +85,7 @@ export interface OciSpec {
   }
 }
 
-/** Paths of /proc and /sys that tell or change too much of the host (Docker's list). */
+/** Paths of /proc and /sys that tell or change too much of the host (Docker's list, and podman's). */
 export const maskedPaths: readonly string[] = [
   '/proc/asound',
   '/proc/acpi',
@@ -97,8 +97,10 @@ export const maskedPaths: readonly string[] = [
   '/proc/timer_stats',
   '/proc/sched_debug',
   '/proc/scsi',
-  '/sys/firmware',
+  '/sys/dev/block',
   '/sys/devices/virtual/powercap',
+  '/sys/firmware',
+  '/sys/fs/selinux',
 ]
 
 export const readonlyPaths: readonly string[] = [
@@ -119,7 +121,7 @@ export function defaultMounts(shmSize: number): OciMount[] {
   })
   return [
     m('/proc', 'proc', 'proc', 'nosuid', 'noexec', 'nodev'),
-    m('/dev', 'tmpfs', 'tmpfs', 'nosuid', 'strictatime', 'mode=755', 'size=65536k'),
+    m('/dev', 'tmpfs', 'tmpfs', 'nosuid', 'noexec', 'strictatime', 'mode=755', 'size=65536k'),
     m('/dev/pts', 'devpts', 'devpts', 'nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620', 'gid=5'),
     m('/sys', 'sysfs', 'sysfs', 'nosuid', 'noexec', 'nodev', 'ro'),
     m('/sys/fs/cgroup', 'cgroup', 'cgroup', 'ro', 'nosuid', 'noexec', 'nodev'),

@@ -217,6 +217,7 @@ export class TreeSteps {
         [E.ENOENT, past],
       ],
     })
+    this.#attributes(`mask ${path}`, path, MOUNT_ATTR.RDONLY, 0)
     const over: Label = { at: 0 }
     // An errno that never comes makes a jump: chdir to '' is ENOENT.
     this.birth.step('jump', CALL.chdir, [''], { branch: [[E.ENOENT, over]] })

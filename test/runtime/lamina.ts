@@ -28,16 +28,21 @@ export class Lamina {
   readonly scratch = mkdtempSync(join(tmpdir(), 'runtime-'))
   readonly root = join(this.scratch, 'root')
   readonly run = join(this.scratch, 'run')
-  readonly env = { ...process.env, LAMINA_ROOT: this.root, LAMINA_RUN: this.run }
+  readonly env: NodeJS.ProcessEnv = { ...process.env, LAMINA_ROOT: this.root, LAMINA_RUN: this.run }
 
-  constructor() {
+  readonly #prefix: readonly string[]
+
+  /** `prefix` is put before each command: nsenter or setpriv, to run it elsewhere or as somebody else. */
+  constructor(prefix: readonly string[] = []) {
+    this.#prefix = prefix
     mkdirSync(this.root)
     mkdirSync(this.run)
   }
 
   /** Runs a command to its end. */
   do(args: readonly string[], input?: string): Result {
-    const r = spawnSync(process.execPath, [bin, ...args], {
+    const [program = '', ...words] = this.line(args)
+    const r = spawnSync(program, words, {
       env: this.env,
       encoding: 'utf8',
       timeout: 300_000,
@@ -56,7 +61,13 @@ export class Lamina {
   }
 
   start(args: readonly string[]): ChildProcess {
-    return spawn(process.execPath, [bin, ...args], { env: this.env, stdio: ['pipe', 'pipe', 'pipe'] })
+    const [program = '', ...words] = this.line(args)
+    return spawn(program, words, { env: this.env, stdio: ['pipe', 'pipe', 'pipe'] })
+  }
+
+  /** The whole command line of a command, for those that start it in another way. */
+  line(args: readonly string[]): string[] {
+    return [...this.#prefix, process.execPath, bin, ...args]
   }
 
   /** Ends every container. The scratch goes with the test file's own, for the run still looks there for what is left. */
