@@ -1,6 +1,6 @@
 /** Owns an image's history: the config's steps joined with the layers they made, newest first (as `docker history`). */
 import type { DiffID, Digest } from '../digest.js'
-import { layerRecord } from './import-layer.js'
+import { layerRecord } from './layer-record.js'
 import type { StoredImage } from './images.js'
 import type { Store } from './store.js'
 

@@ -5,9 +5,10 @@
 import { type DiffID, type Digest, digestBytes } from '../digest.js'
 import type { IngestLimits } from '../layer/tar-ingest.js'
 import { ImageError } from './error.js'
-import { layerRecord } from './import-layer.js'
+import { layerRecord } from './layer-record.js'
 import { addImage, type StoredImage } from './images.js'
-import { importLayers, type LayerSource, type LayerTask } from './layer-tasks.js'
+import type { LayerSource } from './layer-source.js'
+import { importLayers, type LayerTask } from './layer-tasks.js'
 import { type Descriptor, MEDIA, ociLayerType, readConfig, readManifest } from './manifest.js'
 import type { Session, Store } from './store.js'
 

@@ -1,36 +1,42 @@
 /**
- * Owns the worker thread that imports one layer: reads its file region or takes chunks from the main thread, and answers
- * with the result or the failure. Started by layer-tasks.ts only.
+ * Owns the worker thread that stages layers, one at a time: reads a file region or takes chunks from the main thread, and
+ * answers with the result or the failure. Started by layer-lane.ts only.
  */
 import { parentPort, workerData } from 'node:worker_threads'
-import { importLayer } from './import-layer.js'
-import { chunksOf, type FromWorker, type PlainError, type ToWorker, type WorkerStart } from './layer-tasks.js'
+import { stageLayer } from './import-layer.js'
+import type { FromWorker, PlainError, ToWorker, WorkerStart, WorkerTask } from './layer-lane.js'
+import { chunksOf } from './layer-source.js'
 import { Store } from './store.js'
 
-const start = workerData as WorkerStart
+const { root } = workerData as WorkerStart
 const port = parentPort
 if (port === null) throw new Error('layer-worker.js is started as a worker thread only')
 const send = (message: FromWorker): void => port.postMessage(message)
 
-async function* fromMain(): AsyncGenerator<Buffer> {
-  const queue: ToWorker[] = []
-  let wake = (): void => {}
-  port?.on('message', (message: ToWorker) => {
+/** Chunks that have come and were not taken yet. */
+const queue: Exclude<ToWorker, { task: WorkerTask }>[] = []
+let wake = (): void => {}
+
+port.on('message', (message: ToWorker) => {
+  if ('task' in message) void run(message.task)
+  else {
     queue.push(message)
     wake()
-  })
+  }
+})
+
+async function* fromMain(): AsyncGenerator<Buffer> {
   for (;;) {
     const message = queue.shift()
     if (message === undefined) {
       await new Promise<void>(resolve => (wake = resolve))
       continue
     }
-    if ('end' in message) break
+    if ('end' in message) return
     const { chunk } = message
     yield Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength)
     send({ taken: chunk.length })
   }
-  port?.close()
 }
 
 function plain(error: unknown): PlainError {
@@ -51,13 +57,12 @@ function plain(error: unknown): PlainError {
   }
 }
 
-/** A function, because the bundle of a worker has no top-level await. */
-async function main(): Promise<void> {
+async function run({ directory, expect, keepBlob, limits, file }: WorkerTask): Promise<void> {
   try {
-    const source = start.file === undefined ? fromMain() : chunksOf({ kind: 'file', ...start.file })
-    const done = await importLayer(Store.at(start.root), start.directory, source, start.expect, {
-      ...(start.limits ? { limits: start.limits } : {}),
-      keepBlob: start.keepBlob,
+    const source = file === undefined ? fromMain() : chunksOf({ kind: 'file', ...file })
+    const done = await stageLayer(Store.at(root), directory, source, expect, {
+      ...(limits ? { limits } : {}),
+      keepBlob,
       progress: bytes => send({ progress: bytes }),
     })
     send({ done })
@@ -65,5 +70,3 @@ async function main(): Promise<void> {
     send({ failed: plain(error) })
   }
 }
-
-void main()

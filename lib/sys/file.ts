@@ -154,6 +154,18 @@ export function syncfs(fd: number): number {
   return ret(c.syncfs(fd) as number)
 }
 
+const asyncSyncfs = c.syncfs as unknown as { async(fd: number, done: (error: unknown, result: number) => void): void }
+
+/** syncfs(2) on a thread of the pool. 0, or -1 for any error: which one is told once only, and to no other thread. */
+export function syncfsInThread(fd: number): Promise<number> {
+  return new Promise((done, fail) =>
+    asyncSyncfs.async(fd, (error, result) => {
+      if (error) fail(error as Error)
+      else done(result)
+    }),
+  )
+}
+
 /**
  * Starts writing `length` bytes from `offset` to disk and does not wait (sync_file_range(2), SYNC_FILE_RANGE_WRITE), so
  * that a later fsync or syncfs has less to do. No promise of durability; a filesystem without it says ENOSYS or EINVAL.

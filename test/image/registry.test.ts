@@ -111,8 +111,11 @@ t.test('passing failures are tried again: 429 with Retry-After, 500, 503', async
   })
   const waits: string[] = []
   await pullImage(newStore(), `${host}/test:1`, { events: { retry: m => waits.push(m) } })
-  t.equal(waits.length, 3)
-  t.match(waits[0], /429.*again/)
+  // A kept connection that the server closed just then is tried again too, and is not what this is about.
+  t.same(
+    waits.map(wait => /status (\d+); trying again/.exec(wait)?.[1]).filter(status => status !== undefined),
+    ['429', '503', '500'],
+  )
 })
 
 t.test('lies and refusals end with a clear error and an unchanged store', async t => {
