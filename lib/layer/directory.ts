@@ -37,6 +37,7 @@ import {
 
 /** Directories kept open per layer. With 500 layers the process limit still holds: a layer used little holds little. */
 const OPEN_DIRECTORIES = 256
+const OVERRIDES = [OVERRIDE_STAT, `${FUSE_OVERLAYFS}override_stat`]
 const ROOT = 0
 
 /**
@@ -84,8 +85,8 @@ export class DirectoryLayer implements Layer {
   readonly #st = new Stat()
   /** Listings have the inode numbers that stat has. */
   readonly #numbers: boolean
-  /** The layer keeps owners in attributes: its root says so. */
-  readonly #overridden: boolean
+  /** The attribute in which the layer keeps owners: its root has it. '' when it keeps them as they are. */
+  readonly #override: string
 
   constructor(path: string, fd: number, guarded: boolean, dev: number) {
     this.path = path
@@ -93,7 +94,7 @@ export class DirectoryLayer implements Layer {
     this.fsid = dev
     this.#fd = fd
     this.#numbers = listsTrueNumbers(fd)
-    this.#overridden = getxattrSizeAt(fd, '', OVERRIDE_STAT) > 0
+    this.#override = OVERRIDES.find(name => getxattrSizeAt(fd, '', name) > 0) ?? ''
     this.#fds = new LRUCache<number, number>({ max: OPEN_DIRECTORIES, dispose: fd => close(fd) })
   }
 
@@ -107,7 +108,7 @@ export class DirectoryLayer implements Layer {
     if (st.size === 0 && (st.mode & S.IFMT) === S.IFREG && this.#marksOf(dir).opaque === 'x') {
       if (hasXattrWhiteout(fd, name)) asWhiteout(st)
     }
-    if (this.#overridden) applyOverride(st, getxattrat(fd, name, OVERRIDE_STAT))
+    if (this.#override !== '') applyOverride(st, getxattrat(fd, name, this.#override))
     return this.#take(dir, name)
   }
 
@@ -130,7 +131,7 @@ export class DirectoryLayer implements Layer {
     const fd = this.#at(node)
     if (fd < 0) return fd
     const r = node === ROOT ? statat(fd, '', st, AT.EMPTY_PATH) : statat(fd, name, st)
-    if (r >= 0 && this.#overridden) applyOverride(st, getxattrat(fd, name, OVERRIDE_STAT))
+    if (r >= 0 && this.#override !== '') applyOverride(st, getxattrat(fd, name, this.#override))
     return r
   }
 

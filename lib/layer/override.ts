@@ -1,7 +1,8 @@
 /**
  * Owns owner and mode kept beside a file: `user.containers.override_stat`, as containers/storage and fuse-overlayfs write it
- * where files cannot have their real owner (a user namespace with a single id, or none).
- * Format: `UID:GID:MODE`, decimal, decimal, octal; further fields (the file's type) are ignored.
+ * where files cannot have their real owner (a user namespace with a single id, or none); older versions of the latter call
+ * it `user.fuseoverlayfs.override_stat`.
+ * Format: `UID:GID:MODE`, decimal, decimal, octal (with the type's bits or without); further fields are ignored.
  * Invariant: a value that does not read so changes nothing.
  */
 import type { Stat } from '../sys/stat.js'

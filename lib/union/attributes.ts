@@ -14,6 +14,7 @@ import { type Caller, type Entry, type SetAttr, SetAttrValid } from './filesyste
 import { subdirectories } from './list.js'
 import { mutate } from './mutate.js'
 import { DirKind, type Node, Presence } from './node.js'
+import { refuseSetAttr } from './protect.js'
 import { mustSwap, swap } from './swap.js'
 import type { Tree } from './tree.js'
 import { chmodUpper, chownUpper, openUpper, removexattrUpper, statUpper, utimesUpper } from './upper.js'
@@ -45,6 +46,7 @@ export function statNode(tree: Tree, node: Node, st: Stat): number {
     if (node.parent === null && node !== tree.root) st.nlink = 0
   }
   st.ino = node.ino
+  if (extra !== null) st.attributes |= extra.protect
   if (dir !== null) {
     if (st.nlink > 1 && (dir.kind === DirKind.Merged || dir.lowers.length > 1))
       st.nlink = 2 + subdirectories(tree, node)
@@ -101,7 +103,8 @@ export function setattr(tree: Tree, caller: Caller, target: Node, request: SetAt
   let node = target
   const { valid } = request
   if (tree.work === null) return -E.EROFS
-  let r: number
+  let r = refuseSetAttr(node.extra?.successor ?? node, request)
+  if (r < 0) return r
   if ((valid & SetAttrValid.Size) !== 0) {
     if (node.dir !== null) return -E.EISDIR
     if (mustSwap(node)) {

@@ -21,15 +21,17 @@ import { completeData } from './complete-copy.js'
 import { copyData, emptyCopy, setTimes, temporary } from './copy-data.js'
 import { enterIndex, holdOffset } from './hard-links.js'
 import { noteCopiedUp } from './listing.js'
-import { setImpure, setOrAside } from './marks.js'
+import { setImpure, setMark, setOrAside } from './marks.js'
 import { mutate } from './mutate.js'
 import { DirKind, extraOf, type Node, Presence } from './node.js'
+import { APPEND, IMMUTABLE, protectionText } from './protect.js'
 import { lowerPath } from './redirect.js'
 import { settled } from './partial.js'
 import type { Tree } from './tree.js'
 import { directoryFd, restoreTimes } from './upper.js'
 
 const NOTHING = Buffer.alloc(0)
+const PROTECTED = APPEND | IMMUTABLE
 
 const parentSt = new Stat()
 const sourceSt = new Stat()
@@ -100,6 +102,8 @@ function copyMetadata(tree: Tree, layer: Layer, from: number, name: string, st: 
   }
   if (r < 0) return r
   r = copyXattrs(tree, layer, from, work.fd, name)
+  if (r >= 0 && (st.attributes & PROTECTED) !== 0)
+    r = setMark(tree, work.fd, name, 'protattr', protectionText(st.attributes))
   if (r < 0) return r
   return (st.mode & S.IFMT) === S.IFLNK ? 0 : mutate.chmodat(work.fd, name, st.mode & 0o7777)
 }
@@ -224,6 +228,8 @@ function dressFile(tree: Tree, node: Node, fd: number, st: Stat): number {
       if (typeof value !== 'number') r = tolerable(tree, name, mutate.fsetxattr(fd, storedName(name), value))
     }
   }
+  if (r >= 0 && (st.attributes & PROTECTED) !== 0)
+    r = mutate.fsetxattr(fd, `${tree.xattrPrefix}protattr`, protectionText(st.attributes))
   return r < 0 ? r : mutate.fchmod(fd, st.mode & 0o7777)
 }
 

@@ -22,6 +22,7 @@ import { hasMark, lookup } from './lookup.js'
 import { isUpperWhiteout, setImpure, setOpaque, setRedirect, text, validRedirect } from './marks.js'
 import { mutate } from './mutate.js'
 import { DirKind, Directory, extraOf, type Node, Presence } from './node.js'
+import { refuseChange, refuseEntry } from './protect.js'
 import { lowerPath } from './redirect.js'
 import type { Tree } from './tree.js'
 import { directoryFd, locate, self, statUpper } from './upper.js'
@@ -42,6 +43,8 @@ export function prepare(tree: Tree, parent: Node, name: string): number {
   if (name.length > 255) return -E.ENAMETOOLONG
   if (dir.children?.has(name) === true) return -E.EEXIST
   if (parent.parent === null && parent !== tree.root) return -E.ENOENT
+  const refused = refuseEntry(parent)
+  if (refused < 0) return refused
   const r = copyUpDirectory(tree, parent)
   if (r < 0) return r
   // The kernel looks a name up before it makes it, but what is below must never be hidden by a mistake: look again.
@@ -270,7 +273,8 @@ function makeOverWhiteout(
 /** Makes a regular file without a name and opens it. Returns the fd, or `-errno`; EOPNOTSUPP where the upper cannot. */
 export function createNameless(tree: Tree, caller: Caller, parent: Node, mode: number, flags: number): number {
   if (tree.work === null) return -E.EROFS
-  const r = copyUpDirectory(tree, parent)
+  let r = refuseEntry(parent)
+  if (r >= 0) r = copyUpDirectory(tree, parent)
   if (r < 0) return r
   const fd = directoryFd(tree, parent)
   if (fd < 0) return fd
@@ -280,7 +284,7 @@ export function createNameless(tree: Tree, caller: Caller, parent: Node, mode: n
 
 /** link of `Filesystem`. */
 export function link(tree: Tree, node: Node, parent: Node, name: string, out: Entry): number {
-  if (node.dir !== null) return -E.EPERM
+  if (node.dir !== null || refuseChange(node) < 0) return -E.EPERM
   const spot = prepare(tree, parent, name)
   if (spot < 0) return spot
   // A metadata copy can have two names only if it says by path where its data is.

@@ -3,7 +3,7 @@
  * A handle opened on the lower before the file was copied up goes over to the upper with its next call: all see one file.
  */
 import { E } from '../errno.js'
-import { O, SEEK } from '../sys/constants.js'
+import { FALLOC, O, SEEK } from '../sys/constants.js'
 import { close, dup, lseek as seek, openat, preadAt } from '../sys/file.js'
 import { killPriv } from './attributes.js'
 import { type Io, OpenMode } from './filesystem.js'
@@ -11,6 +11,7 @@ import type { Handle } from './handles.js'
 import { mutate } from './mutate.js'
 import { extraOf, type Node, Presence, type Syncing } from './node.js'
 import { readPartial, settled, writePartial } from './partial.js'
+import { refuseWriting } from './protect.js'
 import type { Tree } from './tree.js'
 import { directoryFd, openUpper } from './upper.js'
 
@@ -130,6 +131,8 @@ function syncing(tree: Tree, node: Node, fd: number, dataOnly: boolean): number 
 export function fallocate(tree: Tree, id: number, mode: number, offset: number, length: number): number {
   const handle = tree.handles.get(id)
   if (handle === undefined || handle.lower) return -E.EBADF
+  const refused = refuseWriting(handle.node, (mode & ~FALLOC.KEEP_SIZE) === 0, false)
+  if (refused < 0) return refused
   const whole = settled(tree, handle.node)
   if (whole < 0) return whole
   return mutate.fallocate(handle.fd, mode, offset, length)

@@ -18,6 +18,7 @@ import { knownListing, worthListing } from './list.js'
 import { NOWHERE, UPPER } from './listing.js'
 import { DirKind, Directory, extraOf, type LowerRef, type Node, Presence } from './node.js'
 import { lookupIndexed } from './hard-links.js'
+import { parseProtection, setProtection } from './protect.js'
 import type { Tree } from './tree.js'
 import { directoryFd } from './upper.js'
 
@@ -86,12 +87,15 @@ function foundUpperFile(tree: Tree, parent: Node, fd: number, name: string, type
   let ino = tree.inodes.of(st.dev, st.ino)
   let presence: Presence = Presence.Full
   let redirect: string | null = null
+  let protect = st.attributes
   if (parent.dir?.impure === true) {
     const names = listxattrat(fd, name)
     if (typeof names !== 'number' && names.length > 0) {
       for (const xattr of names) {
         if (xattr.endsWith('overlay.origin') || xattr.endsWith('overlay.lamina')) ino = originOf(tree, fd, name, ino)
         else if (xattr.endsWith('overlay.metacopy')) presence = Presence.Meta
+        else if (xattr.endsWith('overlay.protattr'))
+          protect |= parseProtection(text(readMark(tree, fd, name, 'protattr') ?? 0))
         else if (xattr.endsWith('overlay.redirect'))
           redirect = validRedirect(text(readMark(tree, fd, name, 'redirect') ?? 0))
       }
@@ -117,6 +121,7 @@ function foundUpperFile(tree: Tree, parent: Node, fd: number, name: string, type
     lower = data.node
   } else presence = Presence.Full
   const node = tree.make(parent, name, ino, type, presence, layer, lower)
+  setProtection(node, protect)
   if (indexed) {
     tree.linked.set(ino, node)
     lookupIndexed(tree, node, fd, name)
@@ -156,6 +161,7 @@ function foundUpperDirectory(tree: Tree, parent: Node, fd: number, name: string,
     return own
   }
   const marks = readDirectoryMarks(own, tree.st2)
+  setProtection(node, st.attributes | marks.protect)
   let lowers = NO_LOWERS
   const absolute = marks.redirect?.startsWith('/') === true
   if (!marks.opaque && (absolute || (parent.dir?.kind !== DirKind.Pure && !hasMark(fd, name, tree.st2)))) {
@@ -237,6 +243,7 @@ function lowerFile(
     }
   }
   const node = tree.make(parent, name, ino, type, Presence.None, dataLayer, data)
+  setProtection(node, st.attributes)
   if (data !== found || dataLayer !== layer) {
     // Attributes are the metacopy's, data the other's.
     const extra = extraOf(node)
@@ -275,6 +282,7 @@ function lowerDirectory(
   st: Stat,
 ): Node {
   const ino = tree.inoIn(layer, st)
+  const protect = st.attributes
   const lowers: LowerRef[] = [{ layer, node: found }]
   const from = parent.dir?.lowers ?? NO_LOWERS
   const l = tree.layer(layer)
@@ -286,6 +294,7 @@ function lowerDirectory(
   }
   const node = tree.make(parent, name, ino, S.IFDIR, Presence.None, -1, 0)
   node.dir = new Directory(DirKind.Lower, lowers)
+  setProtection(node, protect)
   if (lowers.length === 1) st.ino = ino
   else statNode(tree, node, st)
   return node

@@ -8,6 +8,7 @@
  * | metacopy | empty, or digest header | file | the data is the lower's |
  * | origin | file handle (origin.ts) | copied up | where the inode number comes from |
  * | impure | `y` | directory | has children with an origin |
+ * | protattr | `a`, `i` | file, directory | append-only, immutable (protect.ts) |
  * | nlink | `U+1`, `L-1` | indexed file | how many names the union has |
  * | lamina | decimal | copied up | the inode number shown, where the layer has no file handles |
  */
@@ -20,6 +21,7 @@ import { OPAQUE_MARK } from '../layer/whiteout.js'
 import { keptAside } from './aside.js'
 import { mutate } from './mutate.js'
 import type { Node } from './node.js'
+import { parseProtection } from './protect.js'
 import type { Tree } from './tree.js'
 
 const YES = Buffer.from('y')
@@ -31,11 +33,12 @@ export interface DirectoryMarks {
   xattrWhiteouts: boolean
   impure: boolean
   redirect: string | null
+  protect: number
 }
 
 /** Reads the marks of the upper directory `fd` (O_PATH will do): one call when it has no attributes at all. */
 export function readDirectoryMarks(fd: number, st: Stat): DirectoryMarks {
-  const marks: DirectoryMarks = { opaque: false, xattrWhiteouts: false, impure: false, redirect: null }
+  const marks: DirectoryMarks = { opaque: false, xattrWhiteouts: false, impure: false, redirect: null, protect: 0 }
   const all = listxattrat(fd, '')
   if (typeof all !== 'number') {
     for (const name of all) {
@@ -45,6 +48,7 @@ export function readDirectoryMarks(fd: number, st: Stat): DirectoryMarks {
         if (value === 'y') marks.opaque = true
         else if (value === 'x') marks.xattrWhiteouts = true
       } else if (bare === 'impure') marks.impure = true
+      else if (bare === 'protattr') marks.protect = parseProtection(text(getxattrat(fd, '', name)))
       else if (bare === 'redirect') marks.redirect = validRedirect(text(getxattrat(fd, '', name)))
     }
   }

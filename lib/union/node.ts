@@ -94,6 +94,8 @@ export class Extra {
   /** Nodes whose successor this is: their open files ask it for attributes, so it must keep its place. */
   predecessors = 0
   sync: Syncing | null = null
+  /** Append-only and immutable (protect.ts). */
+  protect = 0
 
   /** Nothing here is worth keeping. */
   get idle(): boolean {
@@ -107,7 +109,8 @@ export class Extra {
       this.face === null &&
       this.successor === null &&
       this.predecessors === 0 &&
-      this.sync === null
+      this.sync === null &&
+      this.protect === 0
     )
   }
 }

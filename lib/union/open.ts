@@ -17,6 +17,7 @@ import { fstat } from '../sys/stat.js'
 import { lookup } from './lookup.js'
 import { extraOf, type Node, Presence } from './node.js'
 import { begin, mayBePartial } from './partial.js'
+import { refuseWriting } from './protect.js'
 import { mustSwap, swap } from './swap.js'
 import type { Tree } from './tree.js'
 import { openUpper } from './upper.js'
@@ -32,6 +33,8 @@ export function open(tree: Tree, node: Node, flags: number, kill: boolean, out: 
   if ((flags & O.ACCMODE) !== O.RDONLY || truncates) {
     if (tree.work === null) return -E.EROFS
     if (node.extra !== null && node.extra.successor !== null) return -E.ESTALE
+    const refused = refuseWriting(node, (flags & O.APPEND) !== 0, truncates)
+    if (refused < 0) return refused
     const swapping = mustSwap(node)
     // A copy that is to be cut at once needs no data; after a swap the kernel opens again and cuts then.
     const r = makeWritable(tree, node, flags, truncates && !swapping ? 0 : Infinity)

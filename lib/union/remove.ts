@@ -16,6 +16,7 @@ import { noteRemoved } from './listing.js'
 import { lookup } from './lookup.js'
 import { mutate } from './mutate.js'
 import { DirKind, extraOf, type Node, Presence } from './node.js'
+import { refuseRemoval } from './protect.js'
 import type { Tree } from './tree.js'
 import { directoryFd, statUpper } from './upper.js'
 import { moveAway, putWhiteout, replaceDirectoryWithWhiteout, replaceWithWhiteout } from './whiteouts.js'
@@ -109,7 +110,8 @@ export function unlink(tree: Tree, parent: Node, name: string): number {
   const node = lookup(tree, parent, name, tree.st)
   if (typeof node === 'number') return node
   if (node.dir !== null) return -E.EISDIR
-  let r = copyUpDirectory(tree, parent)
+  let r = refuseRemoval(parent, node)
+  if (r >= 0) r = copyUpDirectory(tree, parent)
   if (r >= 0) r = readyToUnname(tree, node, parent, name)
   const fd = r < 0 ? r : directoryFd(tree, parent)
   if (fd < 0) {
@@ -137,7 +139,8 @@ export function rmdir(tree: Tree, parent: Node, name: string): number {
   if (node.dir === null) return -E.ENOTDIR
   // An upper directory without lowers knows itself whether it is empty.
   const plain = node.dir.kind === DirKind.Pure
-  let r = plain ? 1 : isEmpty(tree, node)
+  let r = refuseRemoval(parent, node)
+  if (r >= 0) r = plain ? 1 : isEmpty(tree, node)
   if (r === 0) r = -E.ENOTEMPTY
   if (r >= 0) r = copyUpDirectory(tree, parent)
   const fd = r < 0 ? r : directoryFd(tree, parent)

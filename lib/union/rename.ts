@@ -19,6 +19,7 @@ import { lookup } from './lookup.js'
 import { isUpperWhiteout, setOpaque, setRedirect } from './marks.js'
 import { mutate } from './mutate.js'
 import { DirKind, type Node, Presence } from './node.js'
+import { refuseEntry, refuseRemoval } from './protect.js'
 import { lowerPath } from './redirect.js'
 import { coversLower, keep, lost, lowerHas, readyToUnname, unkeep } from './remove.js'
 import type { Tree } from './tree.js'
@@ -48,7 +49,7 @@ export function rename(
   source.lookups++
   if (target !== null) target.lookups++
   let r = typeof found === 'number' && found !== -E.ENOENT ? found : 0
-  if (r === 0) r = permitted(tree, source, target, newParent, flags)
+  if (r === 0) r = permitted(tree, source, parent, target, newParent, flags)
   if (r === 0) {
     r =
       (flags & RENAME.EXCHANGE) !== 0 && target !== null
@@ -69,11 +70,22 @@ export function rename(
 /** Both names are links of one inode: rename(2) does nothing. */
 const SAME = 1
 
-function permitted(tree: Tree, source: Node, target: Node | null, newParent: Node, flags: number): number {
+function permitted(
+  tree: Tree,
+  source: Node,
+  parent: Node,
+  target: Node | null,
+  newParent: Node,
+  flags: number,
+): number {
   if (newParent.parent === null && newParent !== tree.root) return -E.ENOENT
   if (target !== null && (flags & RENAME.NOREPLACE) !== 0) return -E.EEXIST
   if (target === null && (flags & RENAME.EXCHANGE) !== 0) return -E.ENOENT
   if (source === target) return SAME
+  const refused = refuseRemoval(parent, source)
+  if (refused < 0) return refused
+  const there = target === null ? refuseEntry(newParent) : refuseRemoval(newParent, target)
+  if (there < 0) return there
   for (let n: Node | null = newParent; n !== null; n = n.parent) if (n === source) return -E.EINVAL
   if (target === null || (flags & RENAME.EXCHANGE) !== 0) return 0
   if (source.dir !== null && target.dir === null) return -E.ENOTDIR

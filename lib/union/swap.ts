@@ -7,6 +7,7 @@
  */
 import { E } from '../errno.js'
 import { extraOf, type Node, Presence } from './node.js'
+import { setProtection } from './protect.js'
 import type { Tree } from './tree.js'
 
 /** Whether changing the data of this node must go through another nodeid. */
@@ -30,6 +31,7 @@ export function swap(tree: Tree, node: Node): number {
     // Names of a hard-linked file that the kernel has cached still lead to the old nodeid.
     tree.host.invalidateNames()
   }
+  setProtection(fresh, old.protect)
   if (old.index !== '' || old.fd >= 0) {
     const extra = extraOf(fresh)
     extra.index = old.index

@@ -19,6 +19,7 @@ import { readDirectoryMarks } from './marks.js'
 import { DirKind, Directory, extraOf, type LowerRef, Node, NodeTable, Presence } from './node.js'
 import type { UnionOptions } from './options.js'
 import { Origins } from './origin.js'
+import { setProtection } from './protect.js'
 import { Work } from './work.js'
 
 /** Upper directories kept open. */
@@ -121,8 +122,10 @@ export class Tree {
     const lowers = this.layers.map((layer, i) => ({ layer: i, node: layer.root }))
     const st = this.st
     let directory: Directory
+    let protect = 0
     if (this.upperFd >= 0) {
       const marks = readDirectoryMarks(this.upperFd, st)
+      protect = marks.protect
       const pure = marks.opaque || lowers.length === 0
       directory = new Directory(pure ? DirKind.Pure : DirKind.Merged, pure ? NO_LOWERS : lowers)
       directory.impure = marks.impure
@@ -140,6 +143,7 @@ export class Tree {
     const root = new Node(this.nodes.take(), 0, ino, S.IFDIR, upper, -1, 0, null, '')
     root.dir = directory
     root.lookups = 1
+    setProtection(root, protect)
     this.nodes.put(root)
     return root
   }

@@ -10,6 +10,7 @@ import { copyUp } from './copy-up.js'
 import type { Caller } from './filesystem.js'
 import { type LowerRef, type Node, Presence } from './node.js'
 import { settled } from './partial.js'
+import { refuseChange } from './protect.js'
 import type { Tree } from './tree.js'
 import { chmodUpper, getxattrUpper, listxattrUpper, removexattrUpper, setxattrUpper, statUpper } from './upper.js'
 
@@ -71,7 +72,8 @@ export function setxattr(
   if (tree.work === null) return -E.EROFS
   const stored = storedName(name)
   if (stored === '') return -E.EOPNOTSUPP
-  let r = copyUp(tree, node, Presence.Meta)
+  let r = refuseChange(node)
+  if (r >= 0) r = copyUp(tree, node, Presence.Meta)
   // Data that is still to be copied would take it away again.
   if (r >= 0 && name === CAPABILITY) r = settled(tree, node)
   if (r < 0) return r
@@ -94,6 +96,8 @@ export function removexattr(tree: Tree, target: Node, name: string): number {
   if (tree.work === null) return -E.EROFS
   const stored = storedName(name)
   if (stored === '') return -E.ENODATA
+  const refused = refuseChange(node)
+  if (refused < 0) return refused
   if (node.upper === Presence.None) {
     // Nothing is copied up only to find that there is nothing to remove.
     const there = getxattr(tree, node, name)

@@ -36,7 +36,7 @@ const lower = (layer: number): Item[] =>
 const missing = missingForTrees() ?? missingForMounts()
 if (missing !== undefined) t.plan(0, missing)
 else {
-  t.setTimeout(170_000)
+  t.setTimeout(900_000)
   const scratch = scratchDirectory(t)
   const first = Number(process.env['MODEL_SEED'] ?? 1)
   for (const passthrough of [true, false])

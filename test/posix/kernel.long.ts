@@ -10,6 +10,6 @@ else {
   const scratch = scratchDirectory(t, true)
   const target = kernelTarget(scratch)
   t.teardown(() => target.close())
-  t.setTimeout(600_000)
+  t.setTimeout(3_500_000)
   await suite(t, target)
 }

@@ -8,7 +8,7 @@ import { missingForMounts, missingForTrees, scratchDirectory } from './scratch.j
 const missing = missingForTrees() ?? missingForMounts()
 if (missing !== undefined) t.plan(0, missing)
 else {
-  t.setTimeout(900_000)
+  t.setTimeout(3_500_000)
   const scratch = scratchDirectory(t)
   const oracle = hostTarget(scratch)
   for (const passthrough of [true, false])

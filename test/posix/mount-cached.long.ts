@@ -7,7 +7,7 @@ import { suite } from './suite.js'
 const missing = missingForTrees() ?? missingForMounts()
 if (missing !== undefined) t.plan(0, missing)
 else {
-  t.setTimeout(900_000)
+  t.setTimeout(3_500_000)
   const scratch = scratchDirectory(t, true)
   for (const writeback of [true, false]) {
     const target = mountTarget(scratch, `mount, no passthrough, writeback ${writeback ? 'on' : 'off'}`, {

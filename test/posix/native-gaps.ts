@@ -8,6 +8,10 @@ const gaps: Readonly<Record<string, readonly string[]>> = {
     'O_TMPFILE with O_EXCL never gets a name',
     'O_TMPFILE: a file without a name, until it gets one',
   ],
+  'fuse-native has no ioctl': [
+    'an immutable file or directory changes in no way, an append-only one only grows, until the flag goes',
+    'inode flags are asked and set on files and directories, in both forms, and stay',
+  ],
   'libfuse 2 has no statx': ['a birth time is told, and is not after the change time'],
   'one user: others are kept out, for it is not told who asks': [
     'a created file has the mode asked for without the umask, and the creator as its owner',

@@ -8,7 +8,7 @@ import { suite } from './suite.js'
 const missing = missingForTrees() ?? missingForMounts()
 if (missing !== undefined) t.plan(0, missing)
 else {
-  t.setTimeout(900_000)
+  t.setTimeout(3_500_000)
   const scratch = scratchDirectory(t)
   const target = mountTarget(scratch, 'fuse-native', { transport: 'fuse-native', differences: nativeGaps })
   try {

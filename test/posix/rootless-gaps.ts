@@ -14,6 +14,9 @@ const refused: Readonly<Record<string, readonly string[]>> = {
     'a write or a truncate by a user clears suid, sgid and capabilities; by root only capabilities',
   ],
   'no device nodes': ['device nodes, FIFOs and sockets are made with their type, mode and number'],
+  'append-only and immutable are the machine’s root’s to give': [
+    'an immutable file or directory changes in no way, an append-only one only grows, until the flag goes',
+  ],
   'ids beyond the range': ['owners may be any number of 32 bits'],
 }
 const refusedWithOneId: Readonly<Record<string, readonly string[]>> = {

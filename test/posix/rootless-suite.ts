@@ -11,7 +11,7 @@ import { suite } from './suite.js'
 import type { IdKind } from './user-namespace.js'
 
 const [kind, host] = process.argv.slice(2) as [IdKind, string?]
-t.setTimeout(900_000)
+t.setTimeout(3_500_000)
 const scratch = namespaceScratch(t)
 const differences = rootlessGaps(kind)
 const target =

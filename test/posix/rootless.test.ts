@@ -9,7 +9,7 @@ import { inUserNamespace, missingForNamespaces } from './user-namespaces.js'
 const missing = missingForMounts() ?? missingForNamespaces()
 if (missing !== undefined) t.plan(0, missing)
 else {
-  t.setTimeout(170_000)
+  t.setTimeout(900_000)
   process.env['POSIX_ONLY'] ??= 'kind'
   await inUserNamespace(t, 'range', 'rootless-suite.js')
 }

@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { AT, FALLOC, MNT, O, S } from '../../lib/sys/constants.js'
 import { mknodat, unlinkat } from '../../lib/sys/dir.js'
-import { close, fallocate, ftruncate, open } from '../../lib/sys/file.js'
+import { close, fallocate, ftruncate, ioctl, open } from '../../lib/sys/file.js'
+import { addressOf, alloc } from '../../lib/sys/libc.js'
 import { mount, umount } from '../../lib/sys/mount.js'
 import { removexattrat, setxattrat } from '../../lib/sys/xattr.js'
 import { removeTree } from './population.js'
@@ -75,6 +76,9 @@ export function differencesOf(path: string): Record<string, string> {
   const can = (mode: number): boolean => ftruncate(fd, 65536) === 0 && fallocate(fd, mode, 0, 4096) === 0
   const differences: Record<string, string> = {}
   if (!can(FALLOC.ZERO_RANGE)) differences['zero-range'] = 'no ZERO_RANGE on the filesystem below'
+  // FS_IOC_GETFLAGS
+  if (ioctl(fd, 0x80086601, addressOf(alloc(8))) < 0)
+    differences['inode-flags'] = 'no inode flags on the filesystem below'
   if (!can(FALLOC.COLLAPSE_RANGE)) differences['collapse-range'] = 'no COLLAPSE_RANGE on the filesystem below'
   close(fd)
   rmSync(name)

@@ -7,6 +7,7 @@ import { attributeCases } from './cases/attributes.js'
 import { dataCases } from './cases/data.js'
 import { directoryCases } from './cases/directories.js'
 import { errorCases } from './cases/errors.js'
+import { inodeFlagCases } from './cases/inode-flags.js'
 import { layerCases } from './cases/layers.js'
 import { linkCases } from './cases/links.js'
 import { mappingCases } from './cases/mapping.js'
@@ -33,6 +34,7 @@ export const cases: readonly Case[] = [
   ...dataCases,
   ...xattrCases,
   ...specialCases,
+  ...inodeFlagCases,
   ...permissionCases,
   ...mappingCases,
   ...processCases,

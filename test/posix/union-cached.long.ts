@@ -7,7 +7,7 @@ import { unionTarget } from './union-target.js'
 const missing = missingForTrees()
 if (missing !== undefined) t.plan(0, missing)
 else {
-  t.setTimeout(900_000)
+  t.setTimeout(3_500_000)
   const scratch = scratchDirectory(t)
   for (const passthrough of [false]) {
     const target = unionTarget(scratch, { passthrough })

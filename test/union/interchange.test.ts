@@ -1,8 +1,6 @@
 /**
- * The upper on disk is overlayfs's: what the union wrote the kernel mounts with the same result, and the other way round;
- * what fuse-overlayfs wrote is read right.
+ * The upper on disk is overlayfs's: what the union wrote the kernel mounts with the same result, and the other way round.
  */
-import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { O, RENAME, S } from '../../lib/sys/constants.js'
@@ -206,35 +204,4 @@ else {
     t.same(stack.kernel(view, plain), written)
     stack.remove()
   })
-
-  t.test(
-    'what fuse-overlayfs wrote is read right',
-    { skip: existsSync('/dev/fuse') ? false : 'needs /dev/fuse' },
-    async t => {
-      const stack = fresh()
-      const written = stack.fuseOverlayfs(fs => {
-        ok(t, fs.unlink('a'), 'unlink')
-        ok(t, fs.unlink('d/two'), 'unlink in a merged directory')
-        ok(t, fs.unlink('again/old'), 'unlink')
-        ok(t, fs.rmdir('again'), 'rmdir')
-        ok(t, fs.mkdir('again', 0o755), 'mkdir over it')
-        t.equal(put(fs, 'again/new', 'new'), 'OK')
-        t.equal(put(fs, 'd/sub/three', 'changed'), 'OK')
-        return true
-      })
-      if (written === undefined) {
-        t.comment('skip: fuse-overlayfs does not start here')
-        return
-      }
-      stack.union(fs => {
-        t.equal(contents(fs, 'a'), 'ENOENT')
-        t.equal(contents(fs, 'd/two'), 'ENOENT')
-        t.equal(contents(fs, 'd/four'), '4')
-        t.equal(contents(fs, 'd/sub/three'), 'changed')
-        t.equal(contents(fs, 'again/old'), 'ENOENT', 'opaque')
-        t.equal(contents(fs, 'again/new'), 'new')
-      })
-      stack.remove()
-    },
-  )
 }

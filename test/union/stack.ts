@@ -19,8 +19,9 @@ import { arm } from './faults.js'
 
 export class Stack {
   readonly root: string
-  readonly lowers: readonly string[]
-  readonly upper: string
+  /** Base first. */
+  lowers: readonly string[]
+  upper: string
   readonly work: string
   readonly merged: string
 
@@ -105,10 +106,17 @@ export class Stack {
     }
   }
 
-  /** Runs `use` on fuse-overlayfs; undefined when it does not start here. */
-  fuseOverlayfs<T>(use: (fs: Vfs) => T): T | undefined {
+  /** The upper becomes the topmost lower, below a new empty one. */
+  stackUp(): void {
+    this.lowers = [...this.lowers, this.upper]
+    this.upper = join(this.root, `upper${this.lowers.length}`)
+    mkdirSync(this.upper)
+  }
+
+  /** Runs `use` on fuse-overlayfs, with more `options` of its; undefined when it does not start here. */
+  fuseOverlayfs<T>(use: (fs: Vfs) => T, options = ''): T | undefined {
     const lowers = this.lowers.toReversed().join(':')
-    const data = `lowerdir=${lowers},upperdir=${this.upper},workdir=${this.work}`
+    const data = `lowerdir=${lowers},upperdir=${this.upper},workdir=${this.work}${options}`
     const started = spawnSync('fuse-overlayfs', ['-o', data, this.merged], { stdio: 'ignore', timeout: 60_000 })
     if (started.status !== 0) return undefined
     const fs = new DirectoryVfs(this.merged)

@@ -19,7 +19,7 @@ export const longWorkloads: readonly Workload[] = [
     // It refuses to be root, and its user cannot come through the test's own directories: so it sees its own as /mnt.
     title: 'PostgreSQL: initdb, pgbench by several clients, a server that is killed, checksums of every page',
     needs: [`${postgresPrograms()}/initdb`, `${postgresPrograms()}/pgbench`, 'unshare', 'setpriv', 'psql'],
-    script: `P='${postgresPrograms()}'; chown nobody "$D"; cat > "$S/script" <<'EOF'
+    script: `P='${postgresPrograms()}'; chown nobody "$D"; chmod 755 "$S"; cat > "$S/script" <<'EOF'
         cd /mnt; export PGHOST=/mnt PGDATABASE=postgres PGDATA=/mnt/db LC_ALL=C
         "$P/initdb" -k -A trust -U nobody --no-locale -E UTF8 > log
         printf '%s\\n' "listen_addresses=''" "unix_socket_directories='/mnt'" autovacuum=off shared_buffers=16MB >> db/postgresql.conf

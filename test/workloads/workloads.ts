@@ -102,8 +102,9 @@ export const workloads: readonly Workload[] = [
       mkdir -p "$D/etc/apt/apt.conf.d" "$D/etc/apt/preferences.d" "$D/etc/apt/sources.list.d" "$D/etc/apt/trusted.gpg.d" "$D/var/log/apt"
       mkdir -p "$D/var/lib/apt/lists/partial" "$D/var/cache/apt/archives/partial" "$D/var/lib/dpkg/updates" "$D/var/lib/dpkg/info" "$D/var/lib/dpkg/triggers"
       touch "$D/var/lib/dpkg/status" "$D/var/lib/dpkg/available"; echo "deb [trusted=yes] copy:$S/repo ./" > "$D/etc/apt/sources.list"
-      printf '%s;\n' "Dir \"$D/\"" "Dir::State::status \"$D/var/lib/dpkg/status\"" 'APT::Sandbox::User "root"' 'Acquire::Languages "none"' \
-        "DPkg::Options { \"--root=$D\"; \"--force-not-root\"; \"--log=/dev/null\"; }" > "$S/apt.conf"
+      printf '%s\n' 'APT::Sandbox::User "root";' 'Acquire::Languages "none";' > "$S/apt.conf"
+      printf 'Dir "%s/"; Dir::State::status "%s/var/lib/dpkg/status";\n' "$D" "$D" >> "$S/apt.conf"
+      printf 'DPkg::Options { "--root=%s"; "--force-not-root"; "--log=/dev/null"; };\n' "$D" >> "$S/apt.conf"
       apt() { APT_CONFIG="$S/apt.conf" apt-get -qq -y "$@" > "$S/log" 2>&1 < /dev/null || { cat "$S/log"; exit 1; }; }
       p b 1; p a 1 b; apt update; apt install a; test "$(tail -1 "$D/usr/share/b/data")" = 900
       p b 2; apt update; apt upgrade; test "$(head -1 "$D/usr/share/b/data")" = 2
