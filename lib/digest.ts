@@ -23,10 +23,6 @@ export function parseDigest(text: string): Digest | undefined {
   return isDigest(text) ? text : undefined
 }
 
-export function parseDiffID(text: string): DiffID | undefined {
-  return isDigest(text) ? (text as string as DiffID) : undefined
-}
-
 /** A digest from the 32 bytes of a finished SHA-256, or from its hex digits. */
 export function digestOf(sha256: Buffer | string): Digest {
   return `sha256:${typeof sha256 === 'string' ? sha256 : sha256.toString('hex')}` as Digest
@@ -58,9 +54,4 @@ export function chainsOf(layers: readonly DiffID[]): ChainID[] {
   const chains: ChainID[] = []
   for (const layer of layers) chains.push(chainID(chains.at(-1), layer))
   return chains
-}
-
-/** What Docker shows of a digest: its first 12 hex digits. */
-export function shortDigest(digest: Digest | DiffID | ChainID): string {
-  return hexOf(digest).slice(0, 12)
 }

@@ -3,7 +3,7 @@
  * Pure functions from text to parts of a ContainerConfig. Each throws INVALID with one line that names option and value.
  */
 import { cpus } from 'node:os'
-import { basename, isAbsolute, resolve } from 'node:path'
+import { isAbsolute, resolve } from 'node:path'
 import type { ContainerMount, NamespaceMode, NetworkMode, PortMapping, RestartPolicy } from './config.js'
 import { RuntimeError } from './error.js'
 import { isMountOption } from './mount-options.js'
@@ -254,11 +254,6 @@ export function pair(option: string, text: string): [string, string] {
   const at = text.indexOf('=')
   if (at === 0 || text === '') invalid(option, text, 'has no name')
   return at < 0 ? [text, ''] : [text.slice(0, at), text.slice(at + 1)]
-}
-
-/** Name for a container made from a directory, for listings. */
-export function rootName(path: string): string {
-  return basename(path) || '/'
 }
 
 /** A time (ISO 8601, seconds since the epoch) or an age (`10m`) → milliseconds since the epoch. */

@@ -175,18 +175,6 @@ function fillDev(dev: number, devices: readonly OciDevice[], fds: number[]): Pre
   return bound
 }
 
-/** A detached clone of a directory as a container's root: with submounts, private, and read-only in the kernel if asked. */
-export function cloneRootfs(path: string, readOnly: boolean): number {
-  const fd = openTree(AT.FDCWD, bytesOf(path), OPEN_TREE.CLONE | AT.RECURSIVE)
-  if (fd < 0) throw new FsError(fd, 'open_tree', path)
-  const r = mountSetattr(fd, '', ALL, readOnly ? MOUNT_ATTR.RDONLY : 0, 0, MS.PRIVATE)
-  if (r < 0) {
-    close(fd)
-    throw new FsError(r, 'mount_setattr', path)
-  }
-  return fd
-}
-
 export interface Secret {
   readonly data: Uint8Array
   readonly mode: number

@@ -7,7 +7,7 @@
  * Invariant: the child writes nothing but results, and the table outlives it (`Birth` holds it until the exec).
  */
 import koffi from 'koffi'
-import { E, errnoName } from '../errno.js'
+import { errnoName } from '../errno.js'
 import { addressOf, alloc, libc, ret } from './libc.js'
 
 const code =
@@ -259,9 +259,4 @@ function blockSignals(): Buffer {
 
 function restoreSignals(old: Buffer): void {
   sigprocmask(2, addressOf(old), 0)
-}
-
-/** The errno by which a kernel says it has no clone3 or no such flag (Linux < 5.5). */
-export function isTooOld(errno: number): boolean {
-  return errno === E.ENOSYS || errno === E.EINVAL || errno === E.E2BIG
 }

@@ -3,7 +3,7 @@
  * Paths are byte strings, results `>= 0` or `-errno`.
  */
 import { OPEN_TREE } from './constants.js'
-import { NR, NRA, addressOf, cpath, cpath2, libc, ret, scratch, syscall6 } from './libc.js'
+import { NR, addressOf, cpath, cpath2, libc, ret, scratch, syscall6 } from './libc.js'
 
 const c = {
   mount: libc.func('int mount(const char *source, uintptr_t target, const char *type, ulong flags, const char *data)'),
@@ -79,10 +79,6 @@ export function fsconfig(fd: number, command: number, key: string | null, aux = 
 /** fsmount(2): the detached mount of a finished context, with MOUNT_ATTR bits. */
 export function fsmount(fd: number, attributes: number): number {
   return ret(syscall6(NR.fsmount, fd, 1, attributes, 0, 0, 0))
-}
-
-export function pivotRoot(newRoot: string, putOld: string): number {
-  return ret(syscall6(NRA.pivot_root, cpath(newRoot), cpath2(putOld), 0, 0, 0, 0))
 }
 
 /** unshare(2) of the calling thread. */

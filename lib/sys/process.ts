@@ -93,11 +93,6 @@ export function pidfdSignal(pidfd: number, signal: number): number {
   return ret(syscall6(NRA.pidfd_send_signal, pidfd, signal, 0, 0, 0, 0))
 }
 
-/** pidfd_getfd(2): a copy of fd `fd` of the process, close-on-exec. Needs the right to ptrace it. */
-export function pidfdGetfd(pidfd: number, fd: number): number {
-  return ret(syscall6(NR.pidfd_getfd, pidfd, fd, 0, 0, 0, 0))
-}
-
 const pair = scratch(8)
 const pairAddress = addressOf(pair)
 const pipe2 = libc.func('int pipe2(uintptr_t fds, int flags)')

@@ -1,5 +1,5 @@
 /**
- * Owns passing file descriptors between processes: socketpair(2), listening sockets, and recvmsg/sendmsg with SCM_RIGHTS
+ * Owns passing file descriptors between processes: socketpair(2), listening sockets, and recvmsg with SCM_RIGHTS
  * (unix(7)).
  * Formats: struct msghdr and cmsghdr of 64-bit Linux. Invariant: every fd that arrives here is close-on-exec.
  */
@@ -10,7 +10,6 @@ import { addressOf, alloc, libc, ret, scratch } from './libc.js'
 const c = {
   socketpair: libc.func('int socketpair(int domain, int type, int protocol, uintptr_t out)'),
   recvmsg: libc.func('intptr_t recvmsg(int fd, uintptr_t message, int flags)'),
-  sendmsg: libc.func('intptr_t sendmsg(int fd, uintptr_t message, int flags)'),
   socket: libc.func('int socket(int domain, int type, int protocol)'),
   bind: libc.func('int bind(int fd, uintptr_t address, uint32_t length)'),
   listen: libc.func('int listen(int fd, int backlog)'),
@@ -23,7 +22,6 @@ const SOCK_CLOEXEC = 0o2000000
 const SOL_SOCKET = 1
 const SCM_RIGHTS = 1
 const MSG_CMSG_CLOEXEC = 0x40000000
-const MSG_NOSIGNAL = 0x4000
 
 /** A connected pair of Unix sockets, close-on-exec; `packets` keeps message boundaries (SOCK_SEQPACKET). Or `-errno`. */
 export function socketpair(packets = false): [number, number] | number {
@@ -57,18 +55,6 @@ export function receiveFd(socket: number): number {
   if (n === 0) return -E.ECONNRESET
   const carries = header.readUInt32LE(40) >= 20 && control.readInt32LE(8) === SOL_SOCKET
   return carries && control.readInt32LE(12) === SCM_RIGHTS ? control.readInt32LE(16) : -E.EBADMSG
-}
-
-/** Sends `fd` with one byte of data. 0 or `-errno`. */
-export function sendFd(socket: number, fd: number): number {
-  const address = fillHeader()
-  control.fill(0)
-  control.writeBigUInt64LE(20n, 0)
-  control.writeInt32LE(SOL_SOCKET, 8)
-  control.writeInt32LE(SCM_RIGHTS, 12)
-  control.writeInt32LE(fd, 16)
-  const n = ret(c.sendmsg(socket, address, MSG_NOSIGNAL) as number)
-  return n < 0 ? n : 0
 }
 
 const SOCK_NONBLOCK = 0o4000

@@ -8,7 +8,6 @@ const TIOCSPTLCK = 0x40045431
 const TIOCGPTN = 0x80045430
 const TIOCGPTPEER = 0x5441
 const TIOCSWINSZ = 0x5414
-const TIOCGWINSZ = 0x5413
 
 const word = scratch(8)
 const wordAddress = addressOf(word)
@@ -49,11 +48,6 @@ export function setWindowSize(fd: number, rows: number, columns: number): number
   size.writeUInt16LE(rows & 0xffff, 0)
   size.writeUInt16LE(columns & 0xffff, 2)
   return ioctl(fd, TIOCSWINSZ, sizeAddress)
-}
-
-export function windowSize(fd: number): { rows: number; columns: number } | undefined {
-  if (ioctl(fd, TIOCGWINSZ, sizeAddress) < 0) return undefined
-  return { rows: size.readUInt16LE(0), columns: size.readUInt16LE(2) }
 }
 
 const TCGETS = 0x5401

@@ -1,15 +1,6 @@
-/** Builds in trouble: full disks, kill -9, floods, daemons, contexts with more in them than anybody could read. */
+/** Builds in trouble: full disks, kill -9, floods, daemons. */
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process'
-import {
-  closeSync,
-  existsSync,
-  ftruncateSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  writeFileSync,
-} from 'node:fs'
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
@@ -18,28 +9,8 @@ import { hierarchies } from '../../lib/runtime/cgroup/hierarchy.js'
 import { shop, type Answer, type Shop } from './shop.js'
 import { makeTinyBase } from './tiny-base.js'
 
-const FILE = 'FROM scratch\nCOPY . /\n'
 const noRoot = process.getuid?.() !== 0 && 'needs root'
 const noRuns = noRoot || (!existsSync('/dev/fuse') && 'needs /dev/fuse')
-
-t.test('a huge excluded file is not read, and ten thousand files are checked without reading them', async t => {
-  const s = shop(t, { ctx: { Dockerfile: FILE, '.dockerignore': 'huge\n', many: {} } })
-  const ctx = join(s.dir, 'ctx')
-  mkdirSync(join(ctx, 'huge'))
-  const fd = openSync(join(ctx, 'huge/image.raw'), 'w')
-  ftruncateSync(fd, 5 * 2 ** 30)
-  closeSync(fd)
-  for (let i = 0; i < 10_000; i++) writeFileSync(join(ctx, 'many', `f${i}`), `${i}`)
-  // Bytes that this process, and so the build, has read by read(2) and its like (proc(5), io).
-  const read = (): number => Number(/^rchar: (\d+)$/m.exec(readFileSync('/proc/self/io', 'latin1'))?.[1])
-  const before = read()
-  t.equal((await s.lamina(['build', '-q', ctx])).code, 0)
-  const cold = read()
-  t.ok(cold - before < 2 ** 30, `${cold - before} bytes were read`)
-  t.notMatch((await s.lamina(['build', '-q', '-o', '-', ctx])).out, /image\.raw/)
-  const { err } = await s.lamina(['build', ctx])
-  t.match(err, /CACHED/)
-})
 
 t.test('no space left: said so, and the next build goes on', { skip: noRoot }, async t => {
   const s = shop(t, { ctx: { Dockerfile: 'FROM scratch\nCOPY small /\nCOPY big /\n', small: 'small' }, full: {} })

@@ -94,19 +94,6 @@ function kindOf(data: Dataset, node: number, a: number, b: number): Kind {
   return aspects === 0 ? KIND.SAME : KIND.METADATA
 }
 
-/** What changed of a node over the range, as ASPECT bits. */
-export function aspectsOf({ data, before, after }: View, node: number): number {
-  const a = before[node] as number
-  const b = after[node] as number
-  if (a < 0 || b < 0) return 0
-  let aspects = 0
-  for (let e = a + 1; e <= b; e++) {
-    aspects |= data.eventAspects[e] as number
-    if (data.eventKind[e] !== EVENT.CHANGED) aspects |= ASPECT.CONTENT
-  }
-  return aspects
-}
-
 /** The event that gives what is shown of a node: after the range, or before it for what was removed; -1 for neither. */
 export function shownEvent({ before, after }: View, node: number): number {
   const b = after[node] as number
