@@ -23,8 +23,14 @@ const gaps: Readonly<Record<string, readonly string[]>> = {
     'a default ACL is inherited, and stands in for the umask',
     'a named user of an ACL gets what the mask leaves',
     'an access ACL and the mode are one: chmod moves the mask, the ACL moves the group bits',
+    'an ACL decides who executes: owner, named user, group, mask, others, each by its own entry alone (099)',
+    'a directory made below a default ACL of three entries has it, and its mode by it (319)',
+    'sgid goes when an owner outside the group sets a mode or an ACL, and stays when he is in it (375)',
+    'a subdirectory of a setgid directory with a default ACL is setgid, whoever makes it (444)',
   ],
-  'libfuse 2 names what is open by its path': [
+  'libfuse 2 knows paths, not inodes: hard links are files of their own, and what is open is told by its name': [
+    'a lock of a reader that changes owner, mode and times of a file of the lower stays its lock',
+    'what a rename replaces has no link left for who holds it open: a file, a directory (035)',
     'a removed directory that is still open can be looked at, and nothing can be made in it',
     'names of 255 bytes work everywhere',
   ],
@@ -43,7 +49,7 @@ const gaps: Readonly<Record<string, readonly string[]>> = {
   ],
   'libfuse 2.9 by fuse-native has no fallocate and no lseek': [
     'fallocate: collapse and insert ranges',
-    'fallocate: reserve, keep the size, punch, zero, and refuse what is wrong',
+    'fallocate: reserve, keep the size, punch, and refuse what is wrong',
     'holes: written far out, found by SEEK_HOLE and SEEK_DATA, read as zeroes',
     'mtime and ctime move with write, truncate and fallocate',
   ],
