@@ -42,6 +42,16 @@ t.test('shows layers, the image, and the tree of the chosen layer', async t => {
   t.match(press(e, 'ctrl-l'), /changes of layer 2/)
 })
 
+t.test('in a narrow terminal the names have room, and what stands before them goes', async t => {
+  const e = explorer()
+  t.match(screen(e, 80), /^.*│ +Size {2}Tree *$[^]*│ +4 B .*passwd *$/m)
+  t.notMatch(screen(e, 80), /Permission|rw-r/)
+  t.match(screen(e, 50), /│Tree *$[^]*passwd *$/m)
+  t.notMatch(screen(e, 50), /│ +4 B/)
+  for (const columns of [140, 80, 50, 32])
+    for (const line of e.frame(columns, 12)) t.ok(displayWidth(line) <= columns, `${columns}: ${line}`)
+})
+
 t.test("dive's filters", async t => {
   const e = explorer()
   press(e, 'down', 'tab', 'ctrl-u')

@@ -251,7 +251,9 @@ export class TerminalExplorer {
   #tree(width: number, height: number): string[] {
     const what = this.#sum ? `changes up to layer ${this.#layer}` : `changes of layer ${this.#layer}`
     const lines = [this.#title(`Files: ${what}`, width, this.#focus !== 'layers')]
-    const heading = this.#attributes ? 'Permission     UID:GID      Size  Tree' : 'Tree'
+    const heading = { all: 'Permission     UID:GID      Size  Tree', size: '     Size  Tree', none: 'Tree' }[
+      this.#columns(width)
+    ]
     lines.push(this.#paint(fit(heading, width), '2'))
     const room = Math.max(1, height - lines.length)
     this.#page = room
@@ -263,6 +265,12 @@ export class TerminalExplorer {
     return lines
   }
 
+  /** What stands before the names, which must have room themselves. */
+  #columns(width: number): 'all' | 'size' | 'none' {
+    if (!this.#attributes || width < 28) return 'none'
+    return width < 58 ? 'size' : 'all'
+  }
+
   #row(index: number, width: number): string {
     const view = this.#view
     const data = this.#data
@@ -270,9 +278,13 @@ export class TerminalExplorer {
     const event = shownEvent(view, node)
     const directory = isDirectoryIn(view, node)
     let text = ''
-    if (this.#attributes && event >= 0) {
-      const owner = `${data.uid[event]}:${data.gid[event]}`
-      text = `${modeText(data.mode[event] as number)} ${owner.padStart(11)} ${bytesText(view.bytes[node] as number).padStart(9)}  `
+    const columns = this.#columns(width)
+    if (columns !== 'none' && event >= 0) {
+      if (columns === 'all') {
+        const owner = `${data.uid[event]}:${data.gid[event]}`
+        text = `${modeText(data.mode[event] as number)} ${owner.padStart(11)} `
+      }
+      text += `${bytesText(view.bytes[node] as number).padStart(9)}  `
     }
     const target = isLinkIn(view, node) ? (data.target[event] as number) : 0
     const sign = directory ? (this.#open[node] === 1 ? '▾ ' : '▸ ') : '  '
