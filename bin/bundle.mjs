@@ -6,9 +6,9 @@
 // A bundled module is not where its source was, so its `import.meta.url` becomes the place that it has in dist.
 import { build } from 'esbuild'
 import { execFileSync } from 'node:child_process'
-import { chmodSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join, relative, resolve } from 'node:path'
-import { scriptsOf } from './parts.mjs'
+import { partsOf } from './parts.mjs'
 
 const options = {
   bundle: true,
@@ -18,7 +18,6 @@ const options = {
   target: 'node20',
   external: ['koffi', 'fuse-native'],
   minifySyntax: true,
-  minifyWhitespace: true,
   legalComments: 'none',
   logLevel: 'warning',
   metafile: true,
@@ -49,7 +48,8 @@ const places = {
   },
 }
 
-const PARTS = 'dist/bin/parts'
+/** As in loader.cjs. */
+const HEADER = 32768
 
 export async function bundle(sources) {
   const programs = readdirSync('bin')
@@ -57,25 +57,28 @@ export async function bundle(sources) {
     .map(name => join('bin', name))
   const entryPoints = [...programs, ...started(sources.filter(source => !source.startsWith('test/')))]
   const result = await build({ ...options, entryPoints, outdir: 'dist', outbase: '.', plugins: [places] })
-  const { sources: scripts, entries } = scriptsOf(result)
-  rmSync(PARTS, { recursive: true, force: true })
-  mkdirSync(PARTS, { recursive: true })
-  for (const [name, source] of scripts) writeFileSync(join(PARTS, `${name}.js`), source)
-  writeFileSync('dist/bin/package.json', '{ "type": "commonjs" }\n')
-  for (const [entry, id] of entries) {
-    if (!entryPoints.includes(entry)) continue
+  const text = partsOf(result, entryPoints, HEADER)
+  mkdirSync('dist/bin', { recursive: true })
+  replace('dist/bin/parts.js', text)
+  replace('dist/bin/package.json', '{ "type": "commonjs" }\n')
+  for (const entry of entryPoints) {
     const isProgram = programs.includes(entry)
     const file = join('dist', entry.replace(/\.ts$/, isProgram ? '.js' : '.cjs'))
     mkdirSync(dirname(file), { recursive: true })
-    writeFileSync(file, `${loader(dirname(entry))}\nload('${id}')\n`)
-    if (isProgram) chmodSync(file, 0o755)
+    replace(file, `${loader(dirname(entry))}\nload(parts.entries['${entry}'])\n`, isProgram ? 0o755 : 0o644)
   }
-  const together = [...scripts.keys()].filter(name => !/^\d+$/.test(name))
-  const maker = 'dist/bin/parts/caches.js'
-  writeFileSync(maker, `${loader('bin/parts')}\n${JSON.stringify(together)}.forEach(open)\n`)
+  for (const name of readdirSync('dist/bin')) if (name.includes('.cache')) rmSync(join('dist/bin', name))
+  const maker = 'dist/bin/caches.js'
+  writeFileSync(maker, loader('bin'))
   for (const flags of [[], ['--max-semi-space-size=2']])
     execFileSync(process.execPath, [...flags, maker], { stdio: 'inherit' })
   rmSync(maker)
+}
+
+/** Processes may run from it: they keep the file they have. */
+function replace(file, text, mode = 0o644) {
+  writeFileSync(`${file}.new`, text, { mode })
+  renameSync(`${file}.new`, file)
 }
 
 function loader(directory) {

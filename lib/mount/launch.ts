@@ -8,6 +8,7 @@ import { once } from 'node:events'
 import { closeSync, openSync, readFileSync, rmSync } from 'node:fs'
 import type { Duplex } from 'node:stream'
 import { fileURLToPath } from 'node:url'
+import { residentEnvironment, residentFlags } from '../resident.js'
 import { failureFrom, MountError, type FailureData } from './failure.js'
 import { reserve, type MountRecord } from './registry.js'
 import type { ServeRequest } from './serve.js'
@@ -23,11 +24,11 @@ export async function launchServer(request: Omit<ServeRequest, 'log' | 'id'>): P
   try {
     const child = spawn(
       process.execPath,
-      [...NODE_OPTIONS, fileURLToPath(new URL('./server-process.cjs', import.meta.url))],
+      [...residentFlags, fileURLToPath(new URL('./server-process.cjs', import.meta.url))],
       {
         detached: true,
         cwd: '/',
-        env: environment(),
+        env: residentEnvironment(),
         stdio: ['ignore', logFd, logFd, 'pipe'],
       },
     )
@@ -52,16 +53,6 @@ export async function launchServer(request: Omit<ServeRequest, 'log' | 'id'>): P
   rmSync(log, { force: true })
   if (answer !== undefined) throw failureFrom(answer.failure)
   throw new MountError('SERVER_FAILED', `mount ${request.mountpoint}: the server ended (${String(status)})${said}`)
-}
-
-/** Less memory for a process that allocates little and lives long. */
-const NODE_OPTIONS = ['--max-semi-space-size=2', '--no-warnings']
-
-/** Node reads all certificates of NODE_EXTRA_CA_CERTS at its start, which takes 40 ms; a server makes no connections. */
-function environment(): NodeJS.ProcessEnv {
-  const env = { ...process.env }
-  delete env['NODE_EXTRA_CA_CERTS']
-  return env
 }
 
 function lastLine(log: string): string {

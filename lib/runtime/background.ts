@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process'
 import { closeSync, openSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { residentEnvironment, residentFlags } from '../resident.js'
 import type { Container, Containers } from './containers.js'
 import { RuntimeError, type RuntimeErrorCode } from './error.js'
 import { warning } from './warning.js'
@@ -37,12 +38,12 @@ export function startInBackground(
   const size = options.size === undefined ? '' : `${options.size.rows}x${options.size.columns}`
   const child = spawn(
     process.execPath,
-    ['--max-semi-space-size=1', main, containers.root, containers.runRoot, container.id, size],
+    [...residentFlags, main, containers.root, containers.runRoot, container.id, size],
     {
       detached: true,
       stdio: ['ignore', log, log, 'pipe'],
       cwd: '/',
-      env: { ...process.env, LAMINA_ATTACH: options.attach === true ? '1' : '0', NODE_OPTIONS: '' },
+      env: { ...residentEnvironment(), LAMINA_ATTACH: options.attach === true ? '1' : '0' },
     },
   )
   closeSync(log)
