@@ -44,9 +44,8 @@ function containers(name: 'buildah' | 'podman', verb: string): Builder {
 const all: Builder[] = [
   {
     name: 'lamina',
-    build: (directory, tag, cold) => [
-      ...[...lamina, 'build', '-q', '--network', 'none', ...(cold ? ['--no-cache'] : []), '-t', tag, directory],
-    ],
+    build: (directory, tag, cold) =>
+      [...lamina, 'build', '-q', '--network', 'none'].concat(cold ? ['--no-cache'] : [], '-t', tag, directory),
     importRoot: (tar, tag) => void run([...lamina, 'import', '--change', 'ENV PATH=/usr/bin:/bin', tar, tag], env),
   },
   containers('buildah', 'bud'),

@@ -33,10 +33,8 @@ export function environment(scratch: string): NodeJS.ProcessEnv {
 
 /** `podman` or `buildah` with storage below `scratch`. */
 export function peer(name: 'podman' | 'buildah', scratch: string): string[] {
-  return [
-    ...[name, '--storage-driver', 'overlay'],
-    ...['--root', join(scratch, 'peers'), '--runroot', join(scratch, 'peers-run')],
-  ]
+  const storage = ['--root', join(scratch, 'peers'), '--runroot', join(scratch, 'peers-run')]
+  return [name, '--storage-driver', 'overlay', ...storage]
 }
 
 export function has(program: string): boolean {

@@ -65,14 +65,14 @@ export async function bundle(sources) {
     const isProgram = programs.includes(entry)
     const file = join('dist', entry.replace(/\.ts$/, isProgram ? '.js' : '.cjs'))
     mkdirSync(dirname(file), { recursive: true })
-    replace(file, `${loader(dirname(entry))}\nload(parts.entries['${entry}'])\n`, isProgram ? 0o755 : 0o644)
+    replace(file, loader(entry), isProgram ? 0o755 : 0o644)
   }
   for (const name of readdirSync('dist/bin')) if (name.includes('.cache')) rmSync(join('dist/bin', name))
-  const maker = 'dist/bin/caches.js'
-  writeFileSync(maker, loader('bin'))
+  // The first start makes the cache.
   for (const flags of [[], ['--max-semi-space-size=2']])
-    execFileSync(process.execPath, [...flags, maker], { stdio: 'inherit' })
-  rmSync(maker)
+    execFileSync(process.execPath, [...flags, 'dist/bin/lamina.js', '--version'], {
+      stdio: ['ignore', 'ignore', 'inherit'],
+    })
 }
 
 /** Processes may run from it: they keep the file they have. */
@@ -81,9 +81,10 @@ function replace(file, text, mode = 0o644) {
   renameSync(`${file}.new`, file)
 }
 
-function loader(directory) {
+function loader(entry) {
   const { version } = JSON.parse(readFileSync('node_modules/koffi/package.json', 'utf8'))
   return readFileSync('bin/loader.cjs', 'utf8')
-    .replace('DEPTH', `'${relative(directory, '.')}'`)
+    .replace('DEPTH', `'${relative(dirname(entry), '.')}'`)
     .replace('KOFFI', `'${version}'`)
+    .replace('PROGRAM', `'${entry}'`)
 }

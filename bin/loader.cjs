@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 // Runs one program from parts.js (bundle.mjs makes that file, and a copy of this one for every program, thread and server
-// process, with what it starts at the end). A part is a module or several that are always loaded together; parts that the
+// process). A part is a module or several that are always loaded together; parts that the
 // same kinds of start need are one script, which starts from V8's code cache in a tenth of the time it takes to compile.
 //
 // Invariant: a process runs from one build to its end. Parts are loaded late, so the file stays open: a newer build, or an
@@ -127,3 +127,5 @@ function koffi() {
   }
   return require('koffi')
 }
+
+load(parts.entries[PROGRAM])

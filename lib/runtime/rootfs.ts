@@ -16,7 +16,7 @@ export interface Rootfs {
 export async function openRootfs(
   lowers: readonly LowerSpec[],
   directory: string,
-  config: Pick<ContainerConfig, 'id'>,
+  config: Pick<ContainerConfig, 'id' | 'autoRemove'>,
   log: (line: string) => void,
 ): Promise<Rootfs> {
   const { MountServer } = await import('../mount/server.js')
@@ -26,6 +26,8 @@ export async function openRootfs(
     work: join(directory, 'work'),
     source: `lamina:${config.id.slice(0, 12)}`,
     allowOther: true,
+    // What is thrown away at its end need not reach the disk: syncing takes longer than all the rest of a short run.
+    volatile: config.autoRemove,
   }
   const server = await MountServer.startDetached(spec, { log })
   return {

@@ -1,5 +1,4 @@
 /** Owns waiting for a container's end from another process. */
-import { setTimeout as sleep } from 'node:timers/promises'
 import { close } from '../sys/file.js'
 import { gone, pidfdOpen } from '../sys/process.js'
 import type { Container, Containers } from './containers.js'
@@ -11,7 +10,7 @@ export async function waitFor(containers: Containers, { id, state }: Container):
     // The supervisor ends after the state is written; it is asked by its pidfd, not by its pid.
     const pidfd = pidfdOpen(last.supervisor)
     if (pidfd >= 0) {
-      await Promise.race([gone(pidfd), sleep(1000)])
+      await gone(pidfd, 1000)
       close(pidfd)
     }
     const loaded = containers.load(id)

@@ -141,13 +141,19 @@ export function exitOf(pidfd: number): Promise<Exit> {
   })
 }
 
-/** Resolves when the process of `pidfd` is gone; it may be any process. One watch per fd: not beside `exitOf` of the same. */
-export function gone(pidfd: number): Promise<void> {
+/**
+ * Resolves when the process of `pidfd` is gone (it may be any process), or after `milliseconds`. Then nothing watches the fd any
+ * more: it may be closed, and its number be watched again. One watch per fd: not beside `exitOf` of the same.
+ */
+export function gone(pidfd: number, milliseconds: number): Promise<void> {
   return new Promise(resolve => {
-    const handle = koffi.node.poll(pidfd, { readable: true }, () => {
+    const end = (): void => {
+      clearTimeout(timer)
       handle.close()
       resolve()
-    })
+    }
+    const timer = setTimeout(end, milliseconds)
+    const handle = koffi.node.poll(pidfd, { readable: true }, end)
   })
 }
 

@@ -109,7 +109,7 @@ t.test('what a process in a container can see and do', { skip, timeout: 900_000 
         ])
         if (r.code === 0) t.fail(`fd ${n} of the host was entered`)
       }
-      lamina.out('run', '-d', '--name', 'f', '--rootfs', '/', '--', 'sleep', '100')
+      lamina.out('run', '-d', '--name', 'f', '--rootfs', '/', '--', 'sleep', '1000')
       t.same(
         lamina.out(
           'exec',

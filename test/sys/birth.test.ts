@@ -164,8 +164,12 @@ t.test('a pidfd tells of an end by signal, and of any process being gone', async
   const birth = new Birth()
   exec(birth, ['/bin/sleep', '100'])
   const { pid, pidfd } = birth.run()
+  const short = pidfdOpen(pid)
+  await gone(short, 1)
+  closeSync(short)
   const other = pidfdOpen(pid)
-  const end = gone(other)
+  t.equal(other, short, 'the same number is watched again')
+  const end = gone(other, 60_000)
   t.equal(pidfdSignal(pidfd, 9), 0)
   t.same(await exitOf(pidfd), { code: 137, signal: 9, core: false })
   await end
