@@ -83,7 +83,8 @@ function importRows(): void {
   spawnSync('tar', ['cf', archive, '-C', directory, '.'])
   const has = (program: string): boolean => spawnSync('sh', ['-c', `command -v ${program}`]).status === 0
   const inPodman = (directory: string): string[] => {
-    const roots = ['--root', join(directory, 'root'), '--runroot', join(directory, 'run')]
+    // podman refuses a run root of more than 50 characters.
+    const roots = ['--root', join(directory, 'root'), '--runroot', mkdtempSync('/tmp/lamina-podman-')]
     return [...roots, '--storage-driver', 'overlay', 'load', '-q', '-i', archive]
   }
   const peers: [string, (directory: string) => ReturnType<typeof timed>][] = [

@@ -18,7 +18,7 @@ const packages = {
     'util-linux',
     'fuse-overlayfs',
   ],
-  'images, as peers and oracles': ['skopeo', 'umoci', 'buildah', 'docker-registry', 'openssl', 'zstd'],
+  'images, as peers and oracles': ['skopeo', 'umoci', 'buildah', 'docker-registry', 'openssl', 'strace', 'zstd'],
   'real root filesystems': ['mmdebstrap'],
   'containers: networks, users, runtimes': [
     'iproute2',

@@ -11,6 +11,7 @@ import { ImageError } from './error.js'
 import { type ImportEvents, importImage } from './import-image.js'
 import { addImage, type StoredImage } from './images.js'
 import { nameImage, REF_NAME } from './index-json.js'
+import { type LayerRecord, layerRecord } from './layer-record.js'
 import { importLayers } from './layer-tasks.js'
 import { type Descriptor, isIndex, MAX_DOCUMENT, MEDIA, readConfig, readIndex, readJson } from './manifest.js'
 import { selectPlatform } from './platform.js'
@@ -36,7 +37,7 @@ const dockerManifest = v.array(
   }),
 )
 
-/** Loads every image of an archive file, an OCI layout directory or a stream. Throws ImageError, TarError, FsError. */
+/** Loads every image of an archive file, an OCI layout directory or a stream; `names` are those given here. Throws ImageError, TarError, FsError. */
 export async function loadImages(
   store: Store,
   source: string | NodeJS.ReadableStream,
@@ -90,7 +91,7 @@ async function loadLayout(
       { limits: options.limits, events: options.events },
     )
     const more = options.name === undefined && names.length === 0 ? (dockerNames.get(hexOf(image.id)) ?? []) : []
-    images.push(more.length > 0 ? await rename(store, image, more) : image)
+    images.push(more.length > 0 ? await rename(store, image, more) : { ...image, names })
   }
   return images
 }
@@ -189,42 +190,44 @@ async function loadDocker(
         member: entry.Config,
       })
     const diffIDs = readConfig(config).rootfs.diff_ids
-    const layers = entry.Layers ?? []
-    if (layers.length !== diffIDs.length)
-      throw new ImageError('MANIFEST_INVALID', `load: ${layers.length} layers, but ${diffIDs.length} diffIDs`)
-    const regions = layers.map(name => {
+    const members = entry.Layers ?? []
+    if (members.length !== diffIDs.length)
+      throw new ImageError('MANIFEST_INVALID', `load: ${members.length} layers, but ${diffIDs.length} diffIDs`)
+    const regions = members.map(name => {
       const region = archive.region(name)
       if (region === undefined)
         throw new ImageError('BLOB_MISSING', `load: layer ${name} is not in the archive`, { member: name })
       return region
     })
+    const known = diffIDs.map(id => layerRecord(store, id))
+    const missing = regions.flatMap((region, i) =>
+      known[i] === undefined ? [{ region, diffID: diffIDs[i] as (typeof diffIDs)[number] }] : [],
+    )
     const imported = await importLayers(
       store,
       session,
-      regions.map((region, i) => ({
-        source: { kind: 'file', ...region },
-        expect: { diffID: diffIDs[i] as NonNullable<(typeof diffIDs)[number]> },
-      })),
+      missing.map(({ region, diffID }) => ({ source: { kind: 'file', ...region }, expect: { diffID } })),
       {
         limits: options.limits,
         progress: (i, bytes) => {
-          const id = diffIDs[i]
+          const id = missing[i]?.diffID
           if (id !== undefined && isDigest(id)) options.events?.progress?.(id, bytes)
         },
       },
     )
+    const layers = known.map(record => record ?? (imported.shift() as LayerRecord))
     const types = { gzip: MEDIA.ociLayerGzip, zstd: MEDIA.ociLayerZstd, none: MEDIA.ociLayer }
-    images.push(
-      await addImage(
-        store,
-        session,
-        {
-          config,
-          layers: imported.map(l => ({ digest: l.digest, size: l.size, mediaType: types[l.compression] })),
-        },
-        options.name === undefined ? (entry.RepoTags ?? []).map(canonical) : [canonical(options.name)],
-      ),
+    const names = options.name === undefined ? (entry.RepoTags ?? []).map(canonical) : [canonical(options.name)]
+    const image = await addImage(
+      store,
+      session,
+      {
+        config,
+        layers: layers.map(l => ({ digest: l.digest, size: l.size, mediaType: types[l.compression] })),
+      },
+      names,
     )
+    images.push({ ...image, names })
   }
   return images
 }

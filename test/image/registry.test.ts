@@ -12,6 +12,7 @@ import { pullImage } from '../../lib/image/pull.js'
 import { pushImage } from '../../lib/image/push.js'
 import { loadImages } from '../../lib/image/load.js'
 import { Store } from '../../lib/image/store.js'
+import { lamina } from '../cli/lamina.js'
 import { type MadeImage, makeImage, ociArchive } from './made.js'
 
 t.setTimeout(900_000)
@@ -63,9 +64,26 @@ const image = makeImage([[{ name: 'a', data: 'base' }], [{ name: 'b', data: nois
 const blobOf = (i: number): string => `/blobs/${image.layers[i]?.digest}`
 
 /** Pulling ends with `code`, and the store is as before. */
-async function refused(t: Test, host: string, code: string, message?: RegExp, options = {}): Promise<void> {
+async function refused(
+  t: Test,
+  host: string,
+  code: string,
+  message?: RegExp,
+  options: { platform?: string } = {},
+): Promise<void> {
   const store = newStore()
   await t.rejects(pullImage(store, `${host}/test:1`, options), { code, ...(message ? { message } : {}) })
+  const { platform } = options
+  const said = await lamina(
+    '--root',
+    store.root,
+    'pull',
+    '-q',
+    ...(platform ? ['--platform', platform] : []),
+    `${host}/test:1`,
+  )
+  // Before the message there may be lines that say what is tried again.
+  t.match(said, { code: 1, stdout: '', stderr: /(^|\n)lamina: .+\n$/ }, 'and so says the command')
   t.same(listImages(store), [], 'no image appeared')
   t.same((await fsck(store)).problems, [])
 }
@@ -130,6 +148,14 @@ t.test('lies and refusals end with a clear error and an unchanged store', async 
     ['401 without a challenge', answer(401), 'REGISTRY_UNAUTHORIZED', /login/],
     ['403', answer(403, '{"errors":[{"code":"DENIED","message":"not yours"}]}'), 'REGISTRY_DENIED', /not yours/],
     ['404', answer(404), 'REGISTRY_NOT_FOUND', /not found/],
+    [
+      'too many requests, for ever',
+      (req, res) =>
+        req.url?.includes('/manifests/') ? (res.writeHead(429, { 'retry-after': '0' }).end(), true) : false,
+      'REGISTRY_LIMIT',
+      /too many/,
+    ],
+    ['500, for ever', answer(500), 'REGISTRY_ERROR', /answered 500/],
     ['a teapot', answer(418), 'REGISTRY_ERROR', /418/],
     ['a manifest that is no JSON', answer(200, '<html>'), 'MANIFEST_INVALID', /not JSON/],
     ['a manifest bomb', answer(200, ' '.repeat(4 * 1024 * 1024 + 1)), 'MANIFEST_TOO_LARGE', /4194304/],

@@ -34,6 +34,7 @@ import { openIndex } from '../../lib/layer/indexed.js'
 import { openDirectoryLayer } from '../../lib/layer/directory.js'
 import { Stat } from '../../lib/sys/stat.js'
 import { pieces, rawTar, type RawEntry } from '../layer/raw-tar.js'
+import { lamina } from '../cli/lamina.js'
 import { makeImage, ociArchive, type MadeOptions } from './made.js'
 
 t.setTimeout(900_000)
@@ -108,6 +109,16 @@ t.test('an image comes in, is found by name and ID, and shows its layers as one 
   t.equal(st.nlink, 2, 'a hard link to a file of the layer below is one file with it')
   t.equal(layer.lookup(layer.lookup(layer.root, 'bin', st), 'tool', st), hard)
   layer.close()
+  t.same((await fsck(store)).problems, [])
+})
+
+t.test('whiteouts of what does not exist hide nothing, and are no error', async t => {
+  const store = newStore()
+  const image = await load(store, [
+    BASE,
+    [{ name: 'nowhere/.wh.nothing' }, { name: '.wh.absent' }, { name: 'bin/.wh.toolbox' }],
+  ])
+  t.same(list(store, image), ['/bin', '/bin/tool', '/etc', '/etc/conf', '/etc/other', '/nowhere'])
   t.same((await fsck(store)).problems, [])
 })
 
@@ -290,6 +301,8 @@ t.test('bad images end with one clear error, and nothing has changed', async t =
         t.match((error as Error).message, message)
         t.notMatch((error as Error).message, /\n/)
       }
+      const said = await lamina('--root', store.root, 'load', '-q', '-i', file)
+      t.match(said, { code: 1, stdout: '', stderr: /^lamina: .+\n$/ }, 'and so says the command')
       t.same(
         listImages(store).map(i => i.id),
         [kept.id],
