@@ -16,6 +16,7 @@ export interface RootArgs {
   rootfs?: string | undefined
   pull?: string | undefined
   platform?: string | undefined
+  transport?: string | undefined
 }
 
 /** Throws ImageError when there is no such image and it cannot be pulled. */
@@ -25,6 +26,10 @@ export async function resolveRoot(
   root: string,
   stderr: Output,
 ): Promise<ResolvedRoot> {
+  if (args.transport === 'fuse-native')
+    throw new UsageError(
+      'transport fuse-native cannot serve containers: it is not told who asks, so files would get the wrong owner',
+    )
   if (args.rootfs !== undefined)
     return { of: { kind: 'directory', path: resolve(args.rootfs) }, image: undefined, command: [...words] }
   const [reference, ...command] = words

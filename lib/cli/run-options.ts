@@ -89,6 +89,7 @@ export const runOptions = {
   pull: { type: 'string', choices: ['missing', 'always', 'never'], describe: 'When to pull the image' },
   platform: text('Platform of the image: linux/arm64'),
   runtime: text('OCI runtime that runs it: crun, runc or a path'),
+  transport: { type: 'string', choices: ['direct', 'fuse-native'], describe: 'direct; fuse-native is refused here' },
 } as const satisfies OptionTable
 
 type Camel<S extends string> = S extends `${infer H}-${infer T}` ? `${H}${Capitalize<Camel<T>>}` : S

@@ -13,13 +13,14 @@ import {
 } from 'node:fs'
 import { setTimeout as pause } from 'node:timers/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { readCounters } from '../../lib/mount/counters.js'
 import { launchServer } from '../../lib/mount/launch.js'
 import { isAlive, listMounts, type MountRecord } from '../../lib/mount/registry.js'
 import type { MountSpec, Transport } from '../../lib/mount/spec.js'
 import { unmountPath } from '../../lib/mount/unmount.js'
 import { runRoot } from '../../lib/roots.js'
+import { lamina as inProcess } from '../cli/lamina.js'
 
 const skip = whyNot()
 
@@ -180,6 +181,45 @@ os.chdir(sys.argv[1])
 libc = ctypes.CDLL(None, use_errno=True)
 print(libc.renameat2(-100, b'file', -100, b'large', 2), ctypes.get_errno())
 `
+
+t.test('the read-only mount of an image is the same tree as by the direct transport', { skip }, async t => {
+  const here = place(false)
+  const store = join(here.base, 'store')
+  const lamina = async (...argv: string[]): Promise<void> => {
+    const { code, stderr } = await inProcess('--root', store, ...argv)
+    if (code !== 0) throw new Error(`${argv.join(' ')}: ${stderr}`)
+  }
+  sh('tar -C "$1" --xattrs -cf "$2" --exclude=./large .', join(here.base, 'lower'), join(here.base, 'root.tar'))
+  await lamina('import', join(here.base, 'root.tar'), 'test/tree:1')
+  t.teardown(() => inProcess('unmount', '--lazy', here.point))
+  await lamina('mount', 'test/tree:1', here.point)
+  const direct = tree(here.point)
+  await lamina('unmount', here.point)
+  await lamina('mount', '--transport', 'fuse-native', 'test/tree:1', here.point)
+  t.match(direct, /ünï cödé f 644 0 0 300000 1 /, 'the listing has something to compare')
+  t.match(direct, /deep\/suid f 4711/)
+  t.equal(tree(here.point), direct)
+  t.throws(() => sh('rm "$1/file"', here.point), /Read-only file system/)
+  sh('fusermount -u "$1"', here.point)
+  const [record] = await listMounts(runRoot())
+  if (record !== undefined) t.ok(await ends(record), 'fusermount -u ends the server')
+  t.strictSame(await listMounts(runRoot()), [])
+})
+
+t.test('a missing libfuse.so.2 is named, with its package, and containers are refused', { skip }, async t => {
+  const here = place(false)
+  // A mount namespace in which every copy of the library is an empty file.
+  const script = `for f in $(ldconfig -p | sed -n 's/.*libfuse[.]so[.]2[^/]*=> //p'); do mount --bind /dev/null "$f"; done; exec "$@"`
+  const command = [process.execPath, resolve('dist/bin/lamina.js'), 'mount', '--transport', 'fuse-native', '--lower']
+  const hidden = ['-m', 'sh', '-c', script, 'sh', ...command, join(here.base, 'lower'), here.point]
+  const { status, stderr } = spawnSync('unshare', hidden, { encoding: 'utf8', timeout: 200_000 })
+  t.match(stderr, /^lamina: mount \S+: transport fuse-native needs libfuse\.so\.2 \(Debian package libfuse2\)\n$/)
+  t.equal(status, 3)
+  t.strictSame(await listMounts(runRoot()), [])
+  const run = await inProcess('run', '--transport', 'fuse-native', '--rootfs', '/', '--', 'true')
+  t.match(run.stderr, /^lamina: run: transport fuse-native cannot serve containers: it is not told who asks/)
+  t.not(run.code, 0)
+})
 
 t.test('kill -9 leaves nothing that is not listed and cleaned up', { skip }, async t => {
   const here = place(true)
