@@ -59,7 +59,7 @@ export async function importLayers(
             ...(progress ? { progress } : {}),
           })
         }
-        publisher.add(results[i] as StagedLayer, task.source.kind === 'stream')
+        publisher.add(results[i] as StagedLayer)
       } catch (error) {
         failure ??= error
         abort.abort()
@@ -95,8 +95,8 @@ async function* unless(signal: AbortSignal, source: AsyncIterable<Buffer>): Asyn
 }
 
 /**
- * Names layers as they become complete. What comes over a network is named at once: whoever is interrupted does not fetch
- * it again. What comes from a file waits for the others, so that the disk is waited for once.
+ * Names layers as they become complete, those together that become so while the disk is waited for. The lanes go on
+ * meanwhile; and whoever is interrupted does not have to fetch again what was complete.
  */
 class Publisher {
   readonly #store: Store
@@ -108,9 +108,9 @@ class Publisher {
     this.#store = store
   }
 
-  add(layer: StagedLayer, now: boolean): void {
+  add(layer: StagedLayer): void {
     this.#waiting.push(layer)
-    if (now) this.#running ??= this.#run()
+    this.#running ??= this.#run()
   }
 
   async #run(): Promise<void> {
@@ -122,10 +122,9 @@ class Publisher {
     this.#running = undefined
   }
 
-  /** Names what still waits. Throws what naming has thrown. */
+  /** Waits until all have their names. Throws what naming has thrown. */
   async finish(): Promise<void> {
     await this.#running
-    if (this.#failure === undefined) await this.#run()
     if (this.#failure !== undefined) throw this.#failure as Error
   }
 }

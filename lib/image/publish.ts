@@ -1,7 +1,6 @@
 /**
  * Owns the last step of an import: layers that wait complete in directories of a session get their names in the store.
- * However many they are, the disk is waited for twice: for what they are made of, then for the names. One wait per layer
- * would each time be for what the others are writing, too.
+ * However many they are, the disk is waited for twice: for what they are made of, then for the names.
  * Invariant: a name appears after its content is on disk, and a record after the names that it speaks of are.
  */
 import { renameSync } from 'node:fs'
