@@ -78,6 +78,12 @@ function note(text: string): void {
   process.stderr.write(`${text}\n`)
 }
 
+/** What was measured is reported all the same. */
+function fault(error: unknown): void {
+  note(error instanceof Error ? (error.stack ?? error.message) : String(error))
+  process.exitCode = 1
+}
+
 async function outside(): Promise<void> {
   const scratch = mkdtempSync(join(options.dir ?? tmpdir(), 'lamina-bench-'))
   chmodSync(scratch, 0o755)
@@ -90,10 +96,11 @@ async function outside(): Promise<void> {
   process.on('SIGINT', () => process.exit(130))
   note(`Linux ${release()}, Node ${process.version}, ${cpus().length} cores, ${scratch}`)
   try {
-    if (spaces.includes('root')) await measureAll('root', scratch, () => Promise.resolve(dropCaches()), record)
+    if (spaces.includes('root'))
+      await measureAll('root', scratch, () => Promise.resolve(dropCaches()), record).catch(fault)
     if (spaces.includes('rootless')) {
       const args = process.argv.slice(2)
-      await runInside([...args, '--inside', scratch], dropCaches, record)
+      await runInside([...args, '--inside', scratch], dropCaches, record).catch(fault)
     }
     report()
   } finally {
@@ -141,6 +148,7 @@ async function measureAll(
   } finally {
     await runner.close()
   }
+  if (runner.failures > 0) throw new Error(`${space}: ${runner.failures} measurements failed, see above`)
 }
 
 function choosePeers(space: Sample['space']): Peer[] {

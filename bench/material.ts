@@ -198,7 +198,8 @@ function copyToolchain(directory: string): void {
   for (const path of ['/usr/bin/gcc', ...programs, ...libraries]) copy(path)
   const own = dirname(realpathSync(ask('-print-libgcc-file-name')))
   for (const name of readdirSync(own)) if (/\.(o|spec|so)$/.test(name)) copy(join(own, name))
-  const made = execFileSync('gcc', ['-M', '-x', 'c', '-'], { encoding: 'utf8', input: INCLUDES })
+  // As the sources are compiled: with optimisation the headers include others.
+  const made = execFileSync('gcc', ['-O1', '-M', '-x', 'c', '-'], { encoding: 'utf8', input: INCLUDES })
   for (const path of made.split(/[\s\\]+/)) if (path.startsWith('/')) copy(path)
 }
 

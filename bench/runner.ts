@@ -41,6 +41,8 @@ export class Runner {
   readonly #agreed = new Map<string, string>()
   readonly #mounts = new Set<Mounted>()
   #stacks = 0
+  /** Measurements that failed: a peer could not do the work, or found something else than the others. */
+  failures = 0
 
   constructor(options: RunnerOptions) {
     this.#options = options
@@ -73,6 +75,10 @@ export class Runner {
         try {
           await one.begin()
           values = await group.run(one)
+        } catch (error) {
+          // One that fails must not take hours of others' measurements with it.
+          this.#failed(`${space}, ${group.name}, ${peer.name}`, error)
+          continue
         } finally {
           await one.end()
         }
@@ -85,6 +91,11 @@ export class Runner {
         }
       }
     }
+  }
+
+  #failed(what: string, error: unknown): void {
+    this.failures++
+    this.#options.note(`${what}: FAILED: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`)
   }
 
   /** Unmounts what a failure has left. */

@@ -23,8 +23,8 @@ interface OpenNode {
   key: number
 }
 
-/** Registrations kept for files that are not open; each keeps a file of the kernel's. */
-const KEPT = 512
+/** Registrations kept for files that are not open; each keeps a file of the kernel's, some 300 bytes. */
+const KEPT = 8192
 
 export class OpenFiles {
   readonly #fd: number

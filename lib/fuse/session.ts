@@ -14,6 +14,7 @@ import { PENDING, ROOT, type Filesystem, type Host, type Job, type NodeId } from
 import { POLL } from '../sys/constants.js'
 import { eventDrain, PollSet } from '../sys/event.js'
 import { close, readAt, writeAt } from '../sys/file.js'
+import { runJob } from '../sys/job.js'
 import { memfd } from '../sys/memory.js'
 import { isBeingKilled } from './being-killed.js'
 import { Handlers, NO_REPLY } from './handlers.js'
@@ -24,6 +25,7 @@ import { OpenFiles } from './open-files.js'
 import { Op, OP_COUNT } from './protocol.js'
 import { Reply } from './reply.js'
 import { Request } from './request.js'
+import { Syncs } from './syncs.js'
 import { TREE_NODE } from './tree.js'
 import { createWake, type Wake } from './wake.js'
 
@@ -86,6 +88,11 @@ export class Session implements Host {
   readonly #jobs: Jobs
   readonly #parked = new Map<Job, Parked[]>()
   #deferred: Job | undefined
+  readonly #syncs = new Syncs()
+  /** A job that this thread does before it answers. */
+  #own: Job | undefined
+  /** A request is being answered: a job that is deferred is what it waits for. */
+  #answering = false
   #seen = 0
   /** Of 16: how often spinning has found a request lately. */
   #luck = 16
@@ -126,8 +133,10 @@ export class Session implements Host {
   // Host: what the filesystem may ask for.
 
   defer(job: Job): typeof PENDING {
-    this.#deferred = job
-    if (!this.#parked.has(job)) {
+    if (this.#parked.has(job)) this.#deferred = job
+    else if (this.#answering && this.#syncs.here(job.spec, this.#request.node, performance.now())) this.#own = job
+    else {
+      this.#deferred = job
       this.#parked.set(job, [])
       this.#jobs.start(job)
     }
@@ -186,6 +195,7 @@ export class Session implements Host {
 
   /** Looks for a request for a moment, then sleeps until one comes or somebody rings. */
   #rest(): void {
+    this.#syncs.next(-1)
     if (this.#luck > 2 || Math.random() < 0.0625) {
       for (let i = 0; i < SPIN_LOOKS; i++) {
         const n = readAt(this.#fd, this.#request.address, this.#request.capacity)
@@ -237,6 +247,7 @@ export class Session implements Host {
       return
     }
     const opcode = request.opcode
+    this.#syncs.next(opcode)
     if (opcode < OP_COUNT) this.#count(opcode)
     if (opcode === Op.INIT) this.#init()
     else if (opcode === Op.INTERRUPT) this.#interrupt(request.u32(40), request.u32(44))
@@ -245,11 +256,13 @@ export class Session implements Host {
   }
 
   #answer(opcode: number): void {
-    let result: number
-    try {
-      result = this.#handlers.dispatch(opcode)
-    } catch (error) {
-      result = this.#caught(error, opcode)
+    let result = this.#dispatch(opcode)
+    for (let own = this.#own; result === PENDING && own !== undefined; own = this.#own) {
+      this.#own = undefined
+      const began = performance.now()
+      this.#done(own, runJob(own.spec))
+      this.#syncs.done(this.#request.node, began, performance.now())
+      result = this.#dispatch(opcode)
     }
     if (result >= 0) {
       if (this.#send(0, result) === -E.ENOENT) this.#handlers.undo(opcode, result)
@@ -257,6 +270,17 @@ export class Session implements Host {
     else if (result !== NO_REPLY) {
       this.#count(Counter.errors)
       this.#send(result, 0)
+    }
+  }
+
+  #dispatch(opcode: number): number {
+    this.#answering = true
+    try {
+      return this.#handlers.dispatch(opcode)
+    } catch (error) {
+      return this.#caught(error, opcode)
+    } finally {
+      this.#answering = false
     }
   }
 
@@ -327,15 +351,20 @@ export class Session implements Host {
   #finish(job: Job, result: number): void {
     const list = this.#parked.get(job)
     this.#parked.delete(job)
+    this.#done(job, result)
+    if (list === undefined) return
+    for (const parked of list) {
+      this.#request.restore(parked.saved)
+      if (job.spec.op === 'fsync') this.#syncs.helped(this.#request.node, performance.now())
+      this.#answer(this.#request.opcode)
+    }
+  }
+
+  #done(job: Job, result: number): void {
     try {
       job.done(result)
     } catch (error) {
       this.#log(`fuse: after a ${job.spec.op} job: ${String(error)}`)
-    }
-    if (list === undefined) return
-    for (const parked of list) {
-      this.#request.restore(parked.saved)
-      this.#answer(this.#request.opcode)
     }
   }
 

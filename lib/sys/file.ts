@@ -27,6 +27,7 @@ const c = {
   ),
   ioctl: libc.func('int ioctl(int fd, ulong request, uintptr_t arg)'),
   dup3: libc.func('int fcntl(int fd, int cmd, int arg)'),
+  getrlimit: libc.func('int getrlimit64(int resource, uintptr_t out)'),
 }
 
 /** openat(2), with O_CLOEXEC added. */
@@ -172,6 +173,14 @@ export function syncfsInThread(fd: number): Promise<number> {
  */
 export function startWriteback(fd: number, offset: number, length: number): number {
   return ret(c.syncFileRange(fd, offset, length, 2) as number)
+}
+
+const NOFILE = 7
+
+/** How many fds this process may have (getrlimit(2), RLIMIT_NOFILE); 1024 where nobody says. */
+export function fileLimit(): number {
+  const out = alloc(16)
+  return (c.getrlimit(NOFILE, addressOf(out)) as number) === 0 ? Number(out.readBigUInt64LE(0)) : 1024
 }
 
 /** flock(2) with LOCK bits. */

@@ -5,9 +5,10 @@
  * Invariant: an fd is either kept here or belongs to one handle.
  */
 import { LRUCache } from 'lru-cache'
-import { close } from '../sys/file.js'
+import { close, fileLimit } from '../sys/file.js'
 
-const KEPT = 512
+/** A tree of some thousand files is read again without opening one, and most fds are left for what is open. */
+const KEPT = 8192
 
 interface Kept {
   readonly fd: number
@@ -16,7 +17,7 @@ interface Kept {
 
 export class LowerFiles {
   readonly #kept = new LRUCache<number, Kept>({
-    max: KEPT,
+    max: Math.max(16, Math.min(KEPT, Math.floor(fileLimit() / 4))),
     // Taken ones ('delete') are still in use.
     dispose: (file, _, reason) => {
       if (reason !== 'delete') close(file.fd)

@@ -1,6 +1,7 @@
 /**
  * Owns the test filesystem: one directory shown as it is, so that the session can be tested without a union.
- * Node ids are given to paths and never change; names under `slow` directories are read after a deferred job.
+ * Node ids are given to paths and never change; names under `slow` directories are read after a deferred
+ * job, those under `synced` after an fsync.
  */
 import { E } from '../../lib/errno.js'
 import {
@@ -189,10 +190,11 @@ export class Mirror implements Filesystem {
 
   open(_: Caller, node: NodeId, flags: number, __: boolean, out: OpenResult): number {
     const path = this.#path(node)
-    if (path.startsWith('./slow/') && !this.#copied.has(node)) {
+    const slow = path.startsWith('./slow/')
+    if ((slow || path.startsWith('./synced/')) && !this.#copied.has(node)) {
       const fd = file.openat(this.#root, path, O.RDWR)
       return this.host.defer({
-        spec: { op: 'fsync', fd, dataOnly: false },
+        spec: slow ? { op: 'copy-range', from: fd, to: fd, start: 0, end: 0 } : { op: 'fsync', fd, dataOnly: false },
         done: () => {
           file.close(fd)
           this.#copied.add(node)

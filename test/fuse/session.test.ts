@@ -187,6 +187,14 @@ t.test('a request that waits for a job does not hold up others, and is answered 
   m.sh(`cat $M/slow/f > /dev/null`)
 })
 
+t.test('an fsync that is brief is done before the answer, without a helper', options, async t => {
+  const m = mounted(t)
+  mkdirSync(join(m.source, 'synced'))
+  writeFileSync(join(m.source, 'synced', 'f'), 'on disk')
+  t.equal(m.sh(`cat $M/synced/f`), 'on disk')
+  t.equal(m.count('parked'), 0)
+})
+
 t.test('a bug in the filesystem is EIO for one call and a line in the log', options, async t => {
   const m = mounted(t)
   t.throws(() => m.sh('stat $M/throws'), /Input\/output error/)

@@ -1,0 +1,63 @@
+/** Where an fsync is done: what is brief and nobody waits for by the serving thread, all else by a helper. */
+import { ftruncateSync, openSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import t from 'tap'
+import { Op } from '../../lib/fuse/protocol.js'
+import { Syncs } from '../../lib/fuse/syncs.js'
+import type { JobSpec } from '../../lib/sys/job.js'
+
+const path = join(tmpdir(), `lamina-syncs-${process.pid}`)
+const fd = openSync(path, 'w')
+t.teardown(() => {
+  rmSync(path)
+})
+
+/** An fsync of a file of `mebibytes`. */
+function sync(mebibytes: number): JobSpec {
+  ftruncateSync(fd, mebibytes << 20)
+  return { op: 'fsync', fd, dataOnly: false }
+}
+
+t.test('small files at once, large ones by a helper until one was just synced', t => {
+  const syncs = new Syncs()
+  t.ok(syncs.here(sync(1), 7, 0))
+  t.notOk(syncs.here(sync(100), 7, 0), 'much may be unwritten')
+  syncs.helped(7, 0)
+  t.ok(syncs.here(sync(100), 7, 500), 'not much can have been written since')
+  t.notOk(syncs.here(sync(100), 8, 500), 'that was another file')
+  t.notOk(syncs.here(sync(100), 7, 5000), 'that was long ago')
+  t.end()
+})
+
+t.test('other jobs are for helpers', t => {
+  t.notOk(new Syncs().here({ op: 'syncfs', fd }, 7, 0))
+  t.notOk(new Syncs().here({ op: 'copy', from: fd, to: fd, size: 1 }, 7, 0))
+  t.end()
+})
+
+t.test('a slow disk is left to helpers, and tried again', t => {
+  const syncs = new Syncs()
+  syncs.done(7, 0, 30)
+  const tried = Array.from({ length: 128 }, () => syncs.here(sync(1), 7, 1e6)).filter(Boolean).length
+  t.equal(tried, 2)
+  for (let i = 0; i < 20; i++) syncs.done(7, 0, 0.5)
+  t.ok(syncs.here(sync(1), 7, 1e6), 'it has become fast')
+  t.end()
+})
+
+t.test('where somebody waited meanwhile, helpers sync for a while', t => {
+  const syncs = new Syncs()
+  syncs.done(7, 0, 0.5)
+  syncs.next(Op.RELEASE)
+  t.ok(syncs.here(sync(1), 7, 0), 'nobody waits for a RELEASE')
+  syncs.done(7, 0, 0.5)
+  syncs.next(-1)
+  syncs.next(Op.LOOKUP)
+  t.ok(syncs.here(sync(1), 7, 0), 'it came after nothing had been there')
+  syncs.done(7, 0, 0.5)
+  syncs.next(Op.FSYNC)
+  const here = Array.from({ length: 40 }, () => syncs.here(sync(1), 7, 0))
+  t.equal(here.indexOf(true), 32)
+  t.end()
+})
