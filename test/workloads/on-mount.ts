@@ -11,20 +11,23 @@ import { missingForMounts, missingForTrees, scratchDirectory } from '../posix/sc
 import { snapshot } from '../posix/snapshot.js'
 import { lacking, run, type Workload } from './workloads.js'
 
-/** Runs `workloads` on a mount of `options`, called `kind`; `disk`: not in memory. A whole test file. */
+/** Scratch for `runWorkloads` that is on the disk. */
+export const onDisk = (test: typeof t): string => scratchDirectory(test, true)
+
+/** Runs `workloads` on a mount of `options`, called `kind`, in the scratch that `place` makes. A whole test file. */
 export async function runWorkloads(
   kind: string,
   options: MountTargetOptions,
   workloads: readonly Workload[],
-  disk = false,
+  place: (test: typeof t) => string = scratchDirectory,
 ): Promise<void> {
-  const missing = missingForTrees() ?? missingForMounts()
+  const missing = (place === scratchDirectory ? missingForTrees() : undefined) ?? missingForMounts()
   if (missing !== undefined) {
     t.plan(0, missing)
     return
   }
   t.setTimeout(3_500_000)
-  const scratch = scratchDirectory(t, disk)
+  const scratch = place(t)
   const target = mountTarget(scratch, kind, options)
   const tree = target.make({ lowers: [[dir('low')]] })
   const host = new DirectoryVfs(scratch)

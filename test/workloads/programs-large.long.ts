@@ -1,5 +1,5 @@
 /** PostgreSQL and npm on the mount leave the same as on the disk's filesystem. */
 import { longWorkloads } from './long-workloads.js'
-import { runWorkloads } from './on-mount.js'
+import { onDisk, runWorkloads } from './on-mount.js'
 
-await runWorkloads('large', {}, longWorkloads, true)
+await runWorkloads('large', {}, longWorkloads, onDisk)
