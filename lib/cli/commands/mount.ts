@@ -84,7 +84,10 @@ export const command = defineCommand({
       const { printJson } = await import('../print.js')
       printJson(stdout, record)
     }
-    return 0
+    // An image's pin is let go of as the process ends.
+    if (mounted !== undefined) return 0
+    const { leave } = await import('../leave.js')
+    return leave(0, stdout, context.stderr)
   },
 })
 
