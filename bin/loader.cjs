@@ -1,4 +1,4 @@
-#!/usr/bin/env node
+#!/usr/bin/env -S node --
 // Runs one program from parts.js (bundle.mjs makes that file, and a copy of this one for every program, thread and server
 // process). A part is a module or several that are always loaded together; parts that the
 // same kinds of start need are one script, which starts from V8's code cache in a tenth of the time it takes to compile.

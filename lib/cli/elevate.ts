@@ -1,9 +1,21 @@
 /** Owns running a command of an ordinary user again as root of his own user namespace. */
 import type { Context } from './command.js'
 
-/** The exit code of the run in the namespace; undefined when this process may go on itself. */
-export async function elevate({ root, runRoot }: Pick<Context, 'root' | 'runRoot'>): Promise<number | undefined> {
+/**
+ * The exit code of the run in the namespace; undefined when this process may go on itself. A command that enters the running
+ * container `into` must be in the namespace that the container is in.
+ */
+export async function elevate(
+  { root, runRoot }: Pick<Context, 'root' | 'runRoot'>,
+  into?: string,
+): Promise<number | undefined> {
   if (process.geteuid?.() === 0) return undefined
   const { runAsNamespaceRoot } = await import('../runtime/rootless.js')
-  return runAsNamespaceRoot({ LAMINA_ROOT: root, LAMINA_RUN: runRoot })
+  let peer = 0
+  if (into !== undefined) {
+    const { Containers } = await import('../runtime/containers.js')
+    const { state } = await new Containers(root, runRoot).find(into)
+    if (state.status === 'running') peer = state.supervisor
+  }
+  return runAsNamespaceRoot({ LAMINA_ROOT: root, LAMINA_RUN: runRoot }, peer)
 }

@@ -130,12 +130,11 @@ export async function configOf(
   command: readonly string[],
   image: ImageDefaults,
 ): Promise<ContainerConfig> {
-  const [o, { freshConfig }, { newId }, { signalNumber }, { isRootless }] = await Promise.all([
+  const [o, { freshConfig }, { newId }, { signalNumber }] = await Promise.all([
     import('../runtime/options.js'),
     import('../runtime/config.js'),
     import('../runtime/names.js'),
     import('../sys/process.js'),
-    import('../runtime/rootless.js'),
   ])
   const id = newId()
   const config = freshConfig(id, args.name ?? '', root)
@@ -176,7 +175,7 @@ export async function configOf(
   config.sysctls = Object.fromEntries((args.sysctl ?? []).map(s => o.pair('--sysctl', s)))
   if (args.shmSize !== undefined) config.shmSize = o.bytes('--shm-size', args.shmSize)
   // A directory of this machine is run to try something on it; an image is a service.
-  config.network = o.network(args.network ?? (root.kind === 'directory' || isRootless() ? 'none' : 'bridge'))
+  config.network = o.network(args.network ?? (root.kind === 'directory' ? 'none' : 'bridge'))
   config.networkAliases = args.networkAlias ?? []
   config.ports = (args.publish ?? []).flatMap(o.ports)
   config.publishAll = args.publishAll === true

@@ -158,6 +158,8 @@ export interface NetworkState {
   /** Host side of the veth pair. */
   link: string
   ports: PortMapping[]
+  /** The program that carries an ordinary user's packets. */
+  helper?: { pid: number; start: string }
 }
 
 export const freshState: ContainerState = {

@@ -32,18 +32,21 @@ export function hostsFile(
 
 /**
  * The container's resolv.conf: the host's, with what was asked for in its place. Where the container has a network of
- * its own, servers on the host's loopback cannot be reached and are left out; if none is left, public ones are used.
+ * its own, servers on the host's loopback cannot be reached and are left out; if none is left, `others` are used, or public
+ * ones.
  */
 export function resolvConf(
   host: string,
   config: Pick<ContainerConfig, 'dns' | 'dnsSearch' | 'dnsOptions'>,
   own: boolean,
+  others: readonly string[] = [],
 ): string {
   const lines = host.split('\n').map(l => l.trim())
   const values = (key: string): string[] =>
     lines.filter(l => l.startsWith(`${key} `)).map(l => l.slice(key.length + 1).trim())
   const reachable = values('nameserver').filter(s => !own || !/^(127\.|::1$)/.test(s))
-  const servers = config.dns.length > 0 ? config.dns : reachable.length > 0 || !own ? reachable : ['8.8.8.8', '8.8.4.4']
+  const forwarders = others.length > 0 ? others : ['8.8.8.8', '8.8.4.4']
+  const servers = config.dns.length > 0 ? config.dns : reachable.length > 0 || !own ? reachable : forwarders
   const search = config.dnsSearch.length > 0 ? config.dnsSearch.filter(s => s !== '.') : values('search').slice(-1)
   const options = config.dnsOptions.length > 0 ? config.dnsOptions : values('options').slice(-1)
   return [
@@ -63,6 +66,7 @@ export function writeEtcFiles(
   config: ContainerConfig,
   address: string | undefined,
   others = '',
+  nameservers: readonly string[] = [],
 ): string[] {
   const plain = config.root.kind === 'directory'
   const onHost = config.network === 'host'
@@ -86,6 +90,6 @@ export function writeEtcFiles(
   }
   if (!plain) put('hostname', `${config.hostname}\n`)
   const asked = config.dns.length + config.dnsSearch.length + config.dnsOptions.length > 0
-  if (!plain || own || asked) put('resolv.conf', resolvConf(hostFile('/etc/resolv.conf'), config, own))
+  if (!plain || own || asked) put('resolv.conf', resolvConf(hostFile('/etc/resolv.conf'), config, own, nameservers))
   return chosen
 }

@@ -16,6 +16,7 @@ import { enter, type Launched } from './launch.js'
 import type { OciProcess } from './oci.js'
 import { identityIn } from './resolve.js'
 import { capabilitiesFor, environment, seccompOf } from './spec.js'
+import { liveStatus } from './status.js'
 import { openPipes, openTerminal, type Stdio } from './streams.js'
 
 export interface ExecOptions {
@@ -44,6 +45,9 @@ export async function execIn(container: Container, options: ExecOptions): Promis
     throw new RuntimeError('WRONG_STATE', `exec ${config.name}: it is not running`)
   }
   if (state.status !== 'running' || state.pid === 0) notRunning()
+  // It would be born frozen, and this process would wait for it.
+  if (liveStatus(container) === 'paused')
+    throw new RuntimeError('WRONG_STATE', `exec ${config.name}: it is paused; unpause it first`)
   const target = pidfdOpen(state.pid)
   if (target < 0) notRunning()
   const opened: number[] = []

@@ -61,7 +61,13 @@ export async function resolve(
       if (m.copyUp === true && !existsSync(m.source)) mkdirSync(m.source, { recursive: true })
       sources.set(m, m.source)
     }
-  const etc = writeEtcFiles(directory, config, network.state?.address, await othersOn(containers.root, network))
+  const etc = writeEtcFiles(
+    directory,
+    config,
+    network.state?.address || undefined,
+    await othersOn(containers.root, network),
+    network.nameservers,
+  )
   return buildSpec(config, {
     identity,
     binds: [
@@ -82,7 +88,7 @@ async function initBind(containers: Containers): Promise<{ source: string; desti
 
 /** Lines for the hosts file: who else is on the network now. Later ones are told by the bridge. */
 async function othersOn(root: string, { state }: ConnectedNetwork): Promise<string> {
-  if (state === undefined) return ''
+  if (state === undefined || state.link === '') return ''
   const [{ readLeases }, { othersOf }] = await Promise.all([
     import('./network/networks.js'),
     import('./network/bridge.js'),

@@ -8,7 +8,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { userInfo } from 'node:os'
 import { errnoName } from '../errno.js'
 import { Birth } from '../sys/birth.js'
-import { CLONE, MS } from '../sys/constants.js'
+import { AT, CLONE, MS, O } from '../sys/constants.js'
 import { close, writeAt } from '../sys/file.js'
 import { addressOf, alloc } from '../sys/libc.js'
 import { CALL, exitOf, pidfdSignal, pipe, PR, prctl } from '../sys/process.js'
@@ -23,14 +23,22 @@ export function isRootless(): boolean {
 
 /**
  * Runs this very command line again as root of a new user namespace, and returns its exit code; undefined when this
- * process is root already. `env` is added to the environment. Throws NOT_PERMITTED where user namespaces are forbidden.
+ * process is root already. `env` is added to the environment. With `peer`, a process in a user namespace that this user
+ * made before, it is run in that one. Throws NOT_PERMITTED where user namespaces are forbidden.
  */
-export async function runAsNamespaceRoot(env: Readonly<Record<string, string>>): Promise<number | undefined> {
+export async function runAsNamespaceRoot(env: Readonly<Record<string, string>>, peer = 0): Promise<number | undefined> {
   if (process.geteuid?.() === 0) return undefined
   const { uid, gid, username } = userInfo()
   const ready = pipe()
   const birth = new Birth()
-  birth.step('wait for the id maps', CALL.read, [ready.read, alloc(8), 1])
+  if (peer === 0) birth.step('wait for the id maps', CALL.read, [ready.read, alloc(8), 1])
+  else {
+    const path = `/proc/${peer}/ns/user`
+    const opened = birth.step(`open ${path}`, CALL.openat, [AT.FDCWD, path, O.RDONLY | O.CLOEXEC, 0])
+    const joined = birth.step('join the user namespace', CALL.setns, [-1, CLONE.NEWUSER])
+    birth.pass(opened, joined, 0)
+    birth.step('a mount namespace', CALL.unshare, [CLONE.NEWNS])
+  }
   birth.step('setgid', CALL.setresgid, [0, 0, 0])
   birth.step('setuid', CALL.setresuid, [0, 0, 0])
   // F_SETFD: Node has marked its own stdio close-on-exec.
@@ -42,16 +50,20 @@ export async function runAsNamespaceRoot(env: Readonly<Record<string, string>>):
   birth.step('unblock signals', CALL.rt_sigprocmask, [2, alloc(8), 0, 8])
   const full = { ...process.env, ...env, [MARK]: `${uid}:${gid}` }
   const envp = Object.entries<string | undefined>(full).flatMap(([k, v]) => (v === undefined ? [] : [`${k}=${v}`]))
-  const argv = [process.execPath, ...process.execArgv, process.argv[1] ?? '', ...process.argv.slice(2)]
+  // `--`: Node 20 takes an --env-file anywhere behind for its own.
+  const own = process.execArgv.filter(word => word !== '--')
+  const argv = [process.execPath, ...own, '--', process.argv[1] ?? '', ...process.argv.slice(2)]
   birth.step('exec', CALL.execve, [process.execPath, vector(birth, argv), vector(birth, envp)])
-  const born = birth.run({ flags: CLONE.NEWUSER | CLONE.NEWNS })
+  const born = birth.run({ flags: peer === 0 ? CLONE.NEWUSER | CLONE.NEWNS : 0 })
   close(ready.read)
   if (born.pid < 0)
     throw new RuntimeError('NOT_PERMITTED', `a user namespace is not permitted here (${errnoName(born.pid)})`)
   try {
-    map(born.pid, uid, gid, username)
-    const byte = alloc(1)
-    writeAt(ready.write, addressOf(byte), 1)
+    if (peer === 0) {
+      map(born.pid, uid, gid, username)
+      const byte = alloc(1)
+      writeAt(ready.write, addressOf(byte), 1)
+    }
   } catch (error) {
     pidfdSignal(born.pidfd, 9)
     throw error

@@ -3,10 +3,12 @@ import { connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { pidfdOpen, pidfdSignal } from '../sys/process.js'
 import { close } from '../sys/file.js'
+import { Cgroup } from './cgroup/cgroup.js'
 import { isAlive, startOf, type Container, type Containers } from './containers.js'
 import { RuntimeError } from './error.js'
 import { Frame, frame } from './frames.js'
 import { socketPath } from './socket.js'
+import { liveStatus } from './status.js'
 
 /** Sends `signal`, after `timeout` seconds SIGKILL; returns when the container has ended and its state says so. */
 export async function stopContainer(
@@ -54,6 +56,8 @@ export async function signalContainer(container: Container, signal: number): Pro
     const runtime = OciRuntime?.of(container)
     if (runtime === undefined) pidfdSignal(pidfd, signal)
     else if (!runtime.kill(signal)) not()
+    // A frozen process of cgroup v1 dies when it thaws.
+    if (signal === 9 && liveStatus(container) === 'paused') await Cgroup.at(state.cgroup).freeze(false)
   } finally {
     close(pidfd)
   }

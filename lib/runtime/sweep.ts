@@ -22,7 +22,10 @@ export async function sweep(containers: Containers, container: Container): Promi
       await cgroup.remove()
     }
   }
-  if (state.network !== undefined) {
+  if (state.network?.helper !== undefined) {
+    const { endHelper } = await import('./network/user-network.js')
+    if (state.boot === bootId()) endHelper(state.network.helper)
+  } else if (state.network !== undefined && state.network.link !== '') {
     const { releaseNetwork } = await import('./network/bridge.js')
     await releaseNetwork(containers.root, id, state.network)
   }

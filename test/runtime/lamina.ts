@@ -1,6 +1,6 @@
 /** Runs the built command line in scratch roots of the test's own, and says what this machine lacks for it. */
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
-import { accessSync, constants, mkdirSync, mkdtempSync } from 'node:fs'
+import { accessSync, chmodSync, chownSync, constants, mkdirSync, mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -39,6 +39,12 @@ export class Lamina {
     mkdirSync(this.run)
   }
 
+  /** Its roots become `uid`'s. */
+  giveTo(uid: number): void {
+    chmodSync(this.scratch, 0o755)
+    for (const dir of [this.root, this.run]) chownSync(dir, uid, uid)
+  }
+
   /** Runs a command to its end. */
   do(args: readonly string[], input?: string): Result {
     const [program = '', ...words] = this.line(args)
@@ -50,6 +56,7 @@ export class Lamina {
       maxBuffer: 64 << 20,
       ...(input === undefined ? { stdio: ['ignore', 'pipe', 'pipe'] } : { input }),
     })
+    if (r.error !== undefined && r.status === null && r.pid === 0) throw r.error
     return { code: r.status ?? 128 + 9, stdout: r.stdout, stderr: r.stderr }
   }
 
@@ -67,7 +74,8 @@ export class Lamina {
 
   /** The whole command line of a command, for those that start it in another way. */
   line(args: readonly string[]): string[] {
-    return [...this.#prefix, process.execPath, bin, ...args]
+    // Without `--` Node 20 takes an --env-file among the arguments for its own.
+    return [...this.#prefix, process.execPath, '--', bin, ...args]
   }
 
   /** Ends every container. The scratch goes with the test file's own, for the run still looks there for what is left. */

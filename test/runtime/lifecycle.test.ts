@@ -52,6 +52,7 @@ t.test('the life of a container in the background', { skip, timeout: 900_000 }, 
     lamina.out('pause', 'one')
     t.equal(status('one'), 'paused')
     t.match(lamina.do(['pause', 'one']), { code: 1, stderr: /it is paused/ })
+    t.match(lamina.do(['exec', 'one', 'true']), { code: 125, stderr: /^lamina: exec one: it is paused.*\n$/ })
     lamina.out('unpause', 'one')
     t.equal(status('one'), 'running')
     lamina.out('rename', 'one', 'two')
@@ -69,8 +70,9 @@ t.test('the life of a container in the background', { skip, timeout: 900_000 }, 
     t.match(lamina.out('logs', 'two'), /got/)
     lamina.out('start', 'two')
     t.equal(status('two'), 'running')
+    lamina.out('pause', 'two')
     lamina.out('kill', 'two')
-    t.equal(lamina.out('wait', 'two'), '137')
+    t.equal(lamina.out('wait', 'two'), '137', 'one that is paused dies too')
     lamina.out('rm', 'two')
     t.match(lamina.do(['inspect', 'two']), { code: 1 })
     t.match(lamina.do(['stop', 'two']), { code: 1, stderr: /no such container: two/ })
@@ -78,7 +80,7 @@ t.test('the life of a container in the background', { skip, timeout: 900_000 }, 
       .out('events', '--since', '5m', '--until', '0s', '--json')
       .split('\n')
       .map(l => (JSON.parse(l) as { action: string }).action)
-    t.match(actions.join(' '), /^create start pause unpause die start die destroy$/)
+    t.match(actions.join(' '), /^create start pause unpause die start pause die destroy$/)
   })
 
   t.test('attach gets what is written from then on, and the exit code', async t => {

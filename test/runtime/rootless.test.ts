@@ -45,8 +45,8 @@ t.test('an ordinary user with a single id', { skip: closed }, t => {
   t.match(r.stderr, /no subordinate ids/, 'what cannot be is said')
   t.match(r.stderr, /shadow: Permission denied/, 'and no file of the host opens for it')
   t.match(run('run', '--rm', '--memory', '64m', '--rootfs', '/', '--', 'true'), {
-    status: 125,
-    stderr: /limits need a cgroup/,
+    status: 0,
+    stderr: /--memory is not applied/,
   })
   t.end()
 })

@@ -1,5 +1,5 @@
 /** `lamina create`: makes a container without starting it. */
-import { writeFileSync } from 'node:fs'
+import { withCidfile } from '../cidfile.js'
 import { defineCommand } from '../command.js'
 import { configOf, noImage, runOptions } from '../run-options.js'
 
@@ -21,8 +21,7 @@ export const command = defineCommand({
     ])
     const { of, image, command: rest } = await resolveRoot(args, words, root, stderr)
     const config = await configOf(args, of, rest, image ?? noImage)
-    if (args.cidfile !== undefined) writeFileSync(args.cidfile, config.id, { flag: 'wx' })
-    const container = await createContainer(new Containers(root, runRoot), config)
+    const container = await withCidfile(args.cidfile, () => createContainer(new Containers(root, runRoot), config))
     stdout.write(`${container.id}\n`)
     return 0
   },

@@ -20,7 +20,7 @@ export const command = defineCommand({
   runsProcess: true,
   async handler(args, { root, runRoot, stdin, stdout, stderr }) {
     const { elevate } = await import('../elevate.js')
-    const elsewhere = await elevate({ root, runRoot })
+    const elsewhere = await elevate({ root, runRoot }, args.container)
     if (elsewhere !== undefined) return elsewhere
     const { Containers } = await import('../../runtime/containers.js')
     const containers = new Containers(root, runRoot)

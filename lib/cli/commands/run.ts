@@ -1,6 +1,6 @@
 /** `lamina run`: makes a container and runs it. */
-import { writeFileSync } from 'node:fs'
-import { defineCommand, UsageError } from '../command.js'
+import { withCidfile } from '../cidfile.js'
+import { defineCommand } from '../command.js'
 import { configOf, noImage, runOptions } from '../run-options.js'
 
 export const command = defineCommand({
@@ -35,9 +35,7 @@ export const command = defineCommand({
     const { resolveRoot } = await import('../container-root.js')
     const { of, image, command: rest } = await resolveRoot(args, words, root, stderr)
     const config = await configOf(args, of, rest, image ?? noImage)
-    if (args.detach === true && args.cidfile === '') throw new UsageError('--cidfile needs a path')
-    if (args.cidfile !== undefined) writeFileSync(args.cidfile, config.id, { flag: 'wx' })
-    const container = await createContainer(containers, config)
+    const container = await withCidfile(args.cidfile, () => createContainer(containers, config))
     const log = (line: string): void => {
       if (debug) stderr.write(`${line}\n`)
     }

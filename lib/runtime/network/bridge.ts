@@ -1,14 +1,12 @@
 /**
  * Owns a container's place on a bridge: the bridge (made for the first, removed after the last), a veth pair, address
  * and route in a network namespace made beforehand, names of the others in /etc/hosts, and its published ports.
- * Invariant: the calling thread is back in its own network namespace whenever anything else can run.
+ * Invariant: two containers never have one address; the last one leaves nothing behind.
  */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { FsError } from '../../errno.js'
-import { CLONE, O } from '../../sys/constants.js'
-import { close, open } from '../../sys/file.js'
-import { setns, unshare } from '../../sys/mount.js'
+import { close } from '../../sys/file.js'
 import { ipv4, Netlink } from '../../sys/netlink.js'
 import type { ContainerConfig, NetworkState } from '../config.js'
 import type { Containers } from '../containers.js'
@@ -26,7 +24,8 @@ import {
   type Network,
 } from './networks.js'
 import { forwardPorts, masquerade, unforwardPorts, unmasquerade } from './nat.js'
-import { publish, type Published } from './publish.js'
+import { newNamespace, type Namespace } from './namespace.js'
+import { publish, wantedPorts, type Published } from './publish.js'
 
 /**
  * Takes an address on the network, and makes a namespace with it. `warn` gets what this machine's packet filter cannot do.
@@ -68,37 +67,9 @@ export async function joinBridge(
   return {
     state,
     namespacePath: `/proc/${process.pid}/fd/${namespace.fd}`,
+    nameservers: [],
     attached: () => Promise.resolve(kept),
     release,
-  }
-}
-
-interface Namespace {
-  fd: number
-  /** A socket inside it. */
-  netlink: Netlink
-}
-
-/** A new network namespace with its loopback up. The thread steps in, opens what is needed, and steps back. */
-function newNamespace(): Namespace {
-  const own = open('/proc/thread-self/ns/net', O.RDONLY)
-  if (own < 0) throw new FsError(own, 'open', '/proc/thread-self/ns/net')
-  try {
-    const r = unshare(CLONE.NEWNET)
-    if (r < 0) throw new RuntimeError('NOT_PERMITTED', 'network: a namespace of its own is not permitted')
-    try {
-      const fd = open('/proc/thread-self/ns/net', O.RDONLY)
-      if (fd < 0) throw new FsError(fd, 'open', '/proc/thread-self/ns/net')
-      const netlink = new Netlink()
-      netlink.up(1)
-      return { fd, netlink }
-    } finally {
-      const back = setns(own, CLONE.NEWNET)
-      // Going on in the wrong namespace would be worse than not going on.
-      if (back < 0) process.abort()
-    }
-  } finally {
-    close(own)
   }
 }
 
@@ -215,20 +186,4 @@ export function othersOf(leases: Leases, own: string): string {
     .filter(([address]) => address !== own)
     .map(([address, { names }]) => `${address}\t${[...new Set(names)].join(' ')}`)
   return lines.length === 0 ? '' : `${MARK}\n${lines.join('\n')}\n`
-}
-
-/** The ports asked for; with -P every exposed one on a free port. */
-function wantedPorts(config: ContainerConfig): ContainerConfig['ports'] {
-  if (!config.publishAll) return config.ports
-  const exposed = config.exposed.map(e => {
-    const [port = '', protocol = 'tcp'] = e.split('/')
-    return {
-      hostIp: '',
-      hostPort: 0,
-      containerPort: Number(port),
-      protocol: protocol === 'udp' ? ('udp' as const) : ('tcp' as const),
-    }
-  })
-  const known = new Set(config.ports.map(p => `${p.containerPort}/${p.protocol}`))
-  return [...config.ports, ...exposed.filter(p => !known.has(`${p.containerPort}/${p.protocol}`))]
 }

@@ -3,8 +3,8 @@
  * from localhost and from outside, with and without packet filters, and ends with the supervisor.
  */
 import { createSocket, type Socket as Datagram } from 'node:dgram'
-import { connect, createServer, type Server, type Socket } from 'node:net'
-import type { PortMapping } from '../config.js'
+import { connect, createServer, Socket, type Server } from 'node:net'
+import type { ContainerConfig, PortMapping } from '../config.js'
 import { RuntimeError } from '../error.js'
 
 export interface Published {
@@ -13,13 +13,16 @@ export interface Published {
   close(): void
 }
 
+/** A new socket of the container's network namespace, where this process's own does not lead to the container. */
+export type InnerSocket = (protocol: 'tcp' | 'udp') => number
+
 /** Listens for every mapping. Throws PORT_TAKEN, then none is listened for. */
-export async function publish(ports: readonly PortMapping[], address: string): Promise<Published> {
+export async function publish(ports: readonly PortMapping[], address: string, inner?: InnerSocket): Promise<Published> {
   const closers: (() => void)[] = []
   const published: PortMapping[] = []
   try {
     for (const p of ports) {
-      const listening = await (p.protocol === 'tcp' ? tcp : udp)(p, address)
+      const listening = await (p.protocol === 'tcp' ? tcp : udp)(p, address, inner)
       closers.push(() => listening.close())
       published.push({ ...p, hostPort: listening.hostPort })
     }
@@ -44,10 +47,18 @@ interface Listening {
   close(): void
 }
 
-function tcp(p: PortMapping, address: string): Promise<Listening> {
+function dial(host: string, port: number, socket: InnerSocket | undefined): Socket {
+  const both = { allowHalfOpen: true, noDelay: true }
+  if (socket === undefined) return connect({ ...both, host, port })
+  // Not read from before it is connected.
+  const options = { ...both, fd: socket('tcp'), readable: true, writable: true, manualStart: true }
+  return new Socket(options).connect({ host, port, noDelay: true })
+}
+
+function tcp(p: PortMapping, address: string, socketInside: InnerSocket | undefined): Promise<Listening> {
   const open = new Set<Socket>()
   const server: Server = createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true }, client => {
-    const inner = connect({ host: address, port: p.containerPort, allowHalfOpen: true, noDelay: true })
+    const inner = dial(address, p.containerPort, socketInside)
     for (const [socket, other] of [
       [client, inner],
       [inner, client],
@@ -84,7 +95,7 @@ function tcp(p: PortMapping, address: string): Promise<Listening> {
 const UDP_IDLE = 60_000
 const UDP_CLIENTS = 4096
 
-function udp(p: PortMapping, address: string): Promise<Listening> {
+function udp(p: PortMapping, address: string, socketInside: InnerSocket | undefined): Promise<Listening> {
   const front = createSocket(p.hostIp.includes(':') ? 'udp6' : 'udp4')
   const clients = new Map<string, { back: Datagram; timer: NodeJS.Timeout }>()
   const forget = (key: string): void => {
@@ -100,6 +111,7 @@ function udp(p: PortMapping, address: string): Promise<Listening> {
     if (client === undefined) {
       if (clients.size >= UDP_CLIENTS) forget(clients.keys().next().value as string)
       const back = createSocket('udp4')
+      if (socketInside !== undefined) back.bind({ fd: socketInside('udp') })
       back.on('message', answer => front.send(answer, from.port, from.address))
       back.on('error', () => forget(key))
       client = { back, timer: setTimeout(() => forget(key), UDP_IDLE) }
@@ -120,4 +132,20 @@ function udp(p: PortMapping, address: string): Promise<Listening> {
       })
     })
   })
+}
+
+/** The ports asked for; with -P every exposed one on a free port. */
+export function wantedPorts(config: ContainerConfig): ContainerConfig['ports'] {
+  if (!config.publishAll) return config.ports
+  const exposed = config.exposed.map(e => {
+    const [port = '', protocol = 'tcp'] = e.split('/')
+    return {
+      hostIp: '',
+      hostPort: 0,
+      containerPort: Number(port),
+      protocol: protocol === 'udp' ? ('udp' as const) : ('tcp' as const),
+    }
+  })
+  const known = new Set(config.ports.map(p => `${p.containerPort}/${p.protocol}`))
+  return [...config.ports, ...exposed.filter(p => !known.has(`${p.containerPort}/${p.protocol}`))]
 }
