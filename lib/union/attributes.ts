@@ -166,6 +166,8 @@ function setTimes(tree: Tree, node: Node, request: SetAttr): number {
   else if ((valid & SetAttrValid.Atime) !== 0) atimeNs = request.atimeNs
   if ((valid & SetAttrValid.MtimeNow) !== 0) mtimeNs = UTIME_NOW
   else if ((valid & SetAttrValid.Mtime) !== 0) mtimeNs = request.mtimeNs
+  const settled = node.dir === null ? 0 : (tree.owed?.settle(node) ?? 0)
+  if (settled < 0) return settled
   const r = utimesUpper(tree, node, request.atime, atimeNs, request.mtime, mtimeNs)
   const before = node.extra?.partial ?? node.extra?.copy?.before ?? null
   if (r >= 0 && before !== null && statUpper(tree, node, tree.st2) >= 0) {

@@ -59,6 +59,7 @@ function replaceUpper(tree: Tree, node: Node, name: string): number {
   const to = directoryFd(tree, node.parent)
   if (to < 0) return to
   let r = statat(to, '', parentSt, AT.EMPTY_PATH)
+  if (r >= 0) r = tree.owed?.owe(node.parent, parentSt) ?? 0
   if (r >= 0) r = mutate.renameat2(work.fd, name, to, node.name)
   if (r >= 0) restoreTimes(tree, node.parent, parentSt)
   return r

@@ -7,7 +7,7 @@
  * - Metadata-only copies (overlayfs's metacopy): a file of the right size without blocks, marked; the data follows when
  *   somebody writes: in a whole copy that takes its place, or, where it has several names, into the same inode, and
  *   removing the mark is what makes it count.
- * - The parent's times are given back: the merged directory did not change.
+ * - The parent's times are given back: the merged directory did not change (owed-times.ts).
  * - Long copies go to another thread (`host.defer`) and the caller returns PENDING.
  */
 import { E } from '../errno.js'
@@ -137,7 +137,8 @@ function place(tree: Tree, node: Node, temporary: string): number {
     if (r < 0) return r
     parent.dir.impure = true
   }
-  r = mutate.renameat2(work.fd, temporary, fd, node.name)
+  r = tree.owed?.owe(parent, parentSt) ?? 0
+  if (r >= 0) r = mutate.renameat2(work.fd, temporary, fd, node.name)
   if (r < 0) return r
   noteCopiedUp(parent, node.name)
   restoreTimes(tree, parent, parentSt)

@@ -56,7 +56,7 @@ export function prepare(tree: Tree, parent: Node, name: string): number {
     }
     if (found !== -E.ENOENT) return found
   }
-  return Spot.Free
+  return tree.owed?.settle(parent) ?? Spot.Free
 }
 
 /** After EEXIST from the upper: whether a whiteout is what is there. Returns Spot.Whiteout, -EEXIST or another `-errno`. */
@@ -294,6 +294,8 @@ export function link(tree: Tree, node: Node, parent: Node, name: string, out: En
     r = pinData(tree, node)
     if (r < 0) return r
   }
+  r = tree.owed?.settle(parent) ?? 0
+  if (r < 0) return r
   const fd = directoryFd(tree, parent)
   if (fd < 0) return fd
   r = parent.dir?.impure !== true && isForeign(tree, node) ? markImpure(tree, parent, fd) : 0

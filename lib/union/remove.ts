@@ -113,6 +113,7 @@ export function unlink(tree: Tree, parent: Node, name: string): number {
   let r = refuseRemoval(parent, node)
   if (r >= 0) r = copyUpDirectory(tree, parent)
   if (r >= 0) r = readyToUnname(tree, node, parent, name)
+  if (r >= 0) r = tree.owed?.settle(parent) ?? 0
   const fd = r < 0 ? r : directoryFd(tree, parent)
   if (fd < 0) {
     tree.collect(node)
@@ -143,6 +144,7 @@ export function rmdir(tree: Tree, parent: Node, name: string): number {
   if (r >= 0) r = plain ? 1 : isEmpty(tree, node)
   if (r === 0) r = -E.ENOTEMPTY
   if (r >= 0) r = copyUpDirectory(tree, parent)
+  if (r >= 0) r = tree.owed?.settle(parent) ?? 0
   const fd = r < 0 ? r : directoryFd(tree, parent)
   if (fd < 0) {
     tree.collect(node)

@@ -8,8 +8,8 @@
  * RENAME_WHITEOUT from a user is EINVAL, as overlayfs says: a whiteout cannot be shown in a tree that has its own.
  */
 import { E } from '../errno.js'
-import { RENAME } from '../sys/constants.js'
-import { statat } from '../sys/stat.js'
+import { AT, RENAME } from '../sys/constants.js'
+import { Stat, statat } from '../sys/stat.js'
 import { isMark } from '../layer/whiteout.js'
 import { copyUp, copyUpDirectory } from './copy-up.js'
 import { isForeign, markImpure, pinData } from './create.js'
@@ -23,7 +23,7 @@ import { refuseEntry, refuseRemoval } from './protect.js'
 import { lowerPath } from './redirect.js'
 import { coversLower, keep, lost, lowerHas, readyToUnname, unkeep } from './remove.js'
 import type { Tree } from './tree.js'
-import { directoryFd, locate, statUpper } from './upper.js'
+import { directoryFd, locate, restoreTimes, statUpper } from './upper.js'
 import { clearMark, putWhiteout } from './whiteouts.js'
 
 export function rename(
@@ -148,6 +148,8 @@ function move(
     r = readyToUnname(tree, target, newParent, newName)
     if (r < 0) return r
   }
+  r = settleTimes(tree, source, target, parent, newParent)
+  if (r < 0) return r
   const from = directoryFd(tree, parent)
   if (from < 0) return from
   const to = directoryFd(tree, newParent)
@@ -163,6 +165,15 @@ function move(
   if (target !== null) lost(tree, target, newParent, newName)
   renamed(tree, source, parent, name, newParent, newName)
   return 0
+}
+
+/** Both directories change now; and what is noted of times names a path, which a moved directory may be part of. */
+function settleTimes(tree: Tree, source: Node, target: Node | null, parent: Node, newParent: Node): number {
+  const { owed } = tree
+  if (owed === null) return 0
+  if (source.dir !== null || (target !== null && target.dir !== null)) return owed.clear()
+  const r = owed.settle(parent)
+  return r < 0 ? r : owed.settle(newParent)
 }
 
 function shift(
@@ -187,7 +198,7 @@ function shift(
   let r = swapIn(tree, parent, from, name, to, newName, below)
   if ((r === -E.ENOTEMPTY || r === -E.EEXIST) && target !== null && target.upper !== Presence.None) {
     // It shows nothing but holds whiteouts: a truly empty one takes its place first.
-    r = clearDirectory(tree, target, to, newName)
+    r = clearQuietly(tree, target, newParent, to, newName)
     if (r >= 0) r = swapIn(tree, parent, from, name, to, newName, below)
   }
   return r
@@ -210,6 +221,18 @@ function swapIn(
   }
   const r = mutate.renameat2(from, name, to, newName)
   return r < 0 ? r : putWhiteout(tree, parent, from, name)
+}
+
+const parentSt = new Stat()
+
+/** clearDirectory as a step that is not to be seen: should it be the last, the parent has the time it had. */
+function clearQuietly(tree: Tree, node: Node, parent: Node, fd: number, name: string): number {
+  let r = statat(fd, '', parentSt, AT.EMPTY_PATH)
+  if (r >= 0) r = tree.owed?.owe(parent, parentSt) ?? 0
+  if (r >= 0) r = clearDirectory(tree, node, fd, name)
+  if (r < 0) return r
+  restoreTimes(tree, parent, parentSt)
+  return tree.owed?.settle(parent) ?? 0
 }
 
 /** Replaces an upper directory that shows nothing by a truly empty one that merges with nothing. */
@@ -241,6 +264,7 @@ function exchange(tree: Tree, a: Node, aParent: Node, aName: string, b: Node, bP
   for (let n: Node | null = aParent; n !== null; n = n.parent) if (n === b) return -E.EINVAL
   let r = ready(tree, a, aParent, aName, bParent, bName)
   if (r >= 0) r = ready(tree, b, bParent, bName, aParent, aName)
+  if (r >= 0) r = settleTimes(tree, a, b, aParent, bParent)
   if (r < 0) return r
   const from = directoryFd(tree, aParent)
   if (from < 0) return from

@@ -19,6 +19,7 @@ import { readDirectoryMarks } from './marks.js'
 import { DirKind, Directory, extraOf, type LowerRef, Node, NodeTable, Presence } from './node.js'
 import type { UnionOptions } from './options.js'
 import { Origins } from './origin.js'
+import { OwedTimes } from './owed-times.js'
 import { setProtection } from './protect.js'
 import { Work } from './work.js'
 
@@ -34,6 +35,7 @@ export class Tree {
   /** O_PATH fd of the upper directory; -1: read-only. */
   readonly upperFd: number
   readonly work: Work | null
+  readonly owed: OwedTimes | null
   readonly volatile: boolean
   readonly kernelCompatible: boolean
   readonly xattrPrefix: 'trusted.overlay.' | 'user.overlay.'
@@ -105,6 +107,7 @@ export class Tree {
         throw new FsError(E.EXDEV, 'mount with a work directory on another filesystem', work.path)
       }
     }
+    this.owed = this.work === null ? null : new OwedTimes(this.work, this.upperFd)
     const full = !(this.kernelCompatible && this.xattrPrefix === 'user.overlay.')
     this.metacopy = full
     this.redirects = full
@@ -291,6 +294,7 @@ export class Tree {
     this.lowerFiles.close()
     this.origins.close()
     if (this.work !== null) {
+      this.owed?.clear()
       if (!this.volatile) this.work.sync()
       this.work.close()
     }

@@ -8,15 +8,15 @@ import { openDirectoryLayer } from '../../lib/layer/directory.js'
 import { createUnion } from '../../lib/union/options.js'
 import { outcome } from '../posix/case.js'
 import { layeredFiles, leftInWork } from '../posix/layered-files.js'
-import { snapshot } from '../posix/snapshot.js'
+import { snapshot, type SnapshotOptions } from '../posix/snapshot.js'
 import { UnionVfs } from '../posix/union-vfs.js'
 import { Ended, type Fault, type Injector } from './injector.js'
 import type { Scenario } from './scenarios.js'
 
 /** More changes than any single call makes. */
 const LIMIT = 200
-/** Times of directories are put back after a copy-up as a courtesy; a crash in between may leave them at now. */
-const HOW = { directoryTimes: false, directoryLinks: true }
+/** A disk that fails while a directory's times are given back after a copy-up leaves them at now; a crash does not. */
+const how = (fault: Fault) => ({ directoryTimes: fault.kind === 'end', directoryLinks: true })
 
 let count = 0
 
@@ -28,7 +28,8 @@ export function walk(
   injector: Injector,
 ): { points: number; wrong: string[] } {
   const wrong: string[] = []
-  const { before, after } = legalStates(scratch, scenario, injector)
+  const options = how(fault)
+  const { before, after } = legalStates(scratch, scenario, injector, options)
   for (let k = 0; k < LIMIT; k++) {
     const stack = new Stack(scratch, scenario, injector)
     const say = (text: string): void =>
@@ -44,21 +45,21 @@ export function walk(
     }
     if (result === 'ended') stack.crash(injector)
     else {
-      const now = snapshot(stack.fs, '', HOW)
+      const now = snapshot(stack.fs, '', options)
       if (result >= 0 && !same(now, after)) say(`said OK, and shows\n${differ(now, after)}`)
       if (result < 0 && !same(now, before) && !same(now, after))
         say(`said ${outcome(result)}, and shows\n${differ(now, before)}`)
       stack.remount()
     }
-    const now = snapshot(stack.fs, '', HOW)
+    const now = snapshot(stack.fs, '', options)
     const isAfter = same(now, after)
     if (!isAfter && !same(now, before)) say(`after a remount\n${differ(now, before)}\nor\n${differ(now, after)}`)
     // The upper is good: the same call works now, or is done already.
     if (!isAfter) {
       const again = scenario.act(stack.fs)
       if (again < 0) say(`again after a remount: ${outcome(again)}`)
-      else if (!same(snapshot(stack.fs, '', HOW), after))
-        say(`again after a remount\n${differ(snapshot(stack.fs, '', HOW), after)}`)
+      else if (!same(snapshot(stack.fs, '', options), after))
+        say(`again after a remount\n${differ(snapshot(stack.fs, '', options), after)}`)
     }
     for (const problem of stack.close()) say(problem)
   }
@@ -74,11 +75,16 @@ function attempt(run: () => number): number | 'ended' {
   }
 }
 
-function legalStates(scratch: string, scenario: Scenario, injector: Injector): { before: string[]; after: string[] } {
+function legalStates(
+  scratch: string,
+  scenario: Scenario,
+  injector: Injector,
+  options: SnapshotOptions,
+): { before: string[]; after: string[] } {
   const stack = new Stack(scratch, scenario, injector)
-  const before = snapshot(stack.fs, '', HOW)
+  const before = snapshot(stack.fs, '', options)
   scenario.act(stack.fs)
-  const after = snapshot(stack.fs, '', HOW)
+  const after = snapshot(stack.fs, '', options)
   stack.close()
   return { before, after }
 }
