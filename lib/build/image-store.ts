@@ -16,7 +16,7 @@ import { pinLayers } from '../image/pin.js'
 import { formatReference, parseReference } from '../image/reference.js'
 import type { Store } from '../image/store.js'
 import { ImageWriter } from '../image/writer.js'
-import { openDirectoryLayer } from '../layer/directory.js'
+import { openUpperLayer } from '../layer/copies.js'
 import { EMPTY_SHA256 } from '../layer/erofs-format.js'
 import { openIndex } from '../layer/indexed.js'
 import type { Layer } from '../layer/layer.js'
@@ -101,9 +101,9 @@ export class ImageStore implements BuildStore {
     return { diffID, size: bytes }
   }
 
-  async addUpper(upper: string, below: readonly DiffID[], clamp: number | undefined): Promise<StoredLayer> {
+  async addUpper(directory: string, below: readonly DiffID[], clamp: number | undefined): Promise<StoredLayer> {
     const lowers = this.openLayers(below).toReversed()
-    const top = openDirectoryLayer(bytesOf(upper))
+    const top = openUpperLayer(bytesOf(directory))
     try {
       return await this.addTree(changesTree(this.#writer, top, lowers, { clock: clamp }))
     } finally {

@@ -162,14 +162,14 @@ async function execute(
     session.check()
     if (result.exitCode !== 0) {
       const kept =
-        options.debug && !isEmpty(upper) ? await store.addUpper(upper, state.layers, options.epoch) : undefined
+        options.debug && !isEmpty(upper) ? await store.addUpper(scratch, state.layers, options.epoch) : undefined
       throw new BuildError(
         'RUN',
         `run ${JSON.stringify(oneLine(command.shown))}: exit code ${result.exitCode}${result.detail ? `: ${result.detail}` : ''}`,
         { context: { exitCode: result.exitCode, ...(kept ? { after: kept.diffID } : {}) } },
       )
     }
-    return isEmpty(upper) ? undefined : await store.addUpper(upper, state.layers, options.epoch)
+    return isEmpty(upper) ? undefined : await store.addUpper(scratch, state.layers, options.epoch)
   } finally {
     for (const release of releases) release()
     rmSync(scratch, { recursive: true, force: true })

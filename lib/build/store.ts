@@ -94,10 +94,10 @@ export interface BuildStore extends ObjectSink {
   /** Makes a layer of a tree in memory whose files are objects already. */
   addTree(root: TreeInode): Promise<StoredLayer>
   /**
-   * Makes a layer of an upper directory in overlayfs form, on top of `below`, and removes the directory. `clamp`:
-   * times later than this (seconds) become this.
+   * Makes a layer of the upper directory in overlayfs form that is in `directory` (`upper`, with `work` beside it), on top
+   * of `below`. `clamp`: times later than this (seconds) become this.
    */
-  addUpper(upper: string, below: readonly DiffID[], clamp: number | undefined): Promise<StoredLayer>
+  addUpper(directory: string, below: readonly DiffID[], clamp: number | undefined): Promise<StoredLayer>
   /** An archive (tar, plain or compressed) as a tree whose files are objects. */
   readArchive(source: AsyncIterable<Uint8Array>): Promise<TreeInode>
 

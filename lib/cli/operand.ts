@@ -173,7 +173,8 @@ export class Operands {
     const { root } = container.config
     const base =
       root.kind === 'directory' ? [await this.#openDirectory(root.path)] : await this.#chain(root.layers as DiffID[])
-    const upper = await this.#openDirectory(join(container.directory, 'upper'))
+    const { openUpperLayer } = await import('../layer/copies.js')
+    const upper = this.#open(`container:${container.directory}`, () => openUpperLayer(bytesOf(container.directory)))
     return { kind: 'container', name, container, layers: [upper, ...base], base }
   }
 

@@ -104,7 +104,7 @@ class Comparison {
     } finally {
       for (const { a, b } of stack) this.#release(a, b)
     }
-    if (this.#copied.size > 0) this.#otherNames()
+    if (this.#copied.size > 0 || this.#b.hasCopies) this.#otherNames()
     const isMoved = (c: Change): boolean => c.kind === 'removed' && this.#moved.has(this.#old.get(c.path) ?? c.path)
     const changes = this.#moved.size > 0 ? this.#changes.filter(c => !isMoved(c)) : this.#changes
     return changes.sort(byPath)
@@ -184,19 +184,24 @@ class Comparison {
 
   /**
    * Reports the names of copied-up files that the upper does not have. A union keeps hard links: a lower file copied up
-   * under one name has changed under all its names. Costs a walk of the tree before, if there is such a file at all.
+   * under one name has changed under all its names, also when that one name is gone since (the upper's index has the copy
+   * then). Costs a walk of the tree before, if there is such a file at all.
    */
   #otherNames(): void {
     const root = this.#a.root()
     if (root === undefined) return
     const known = new Set(this.#changes.map(c => c.path))
     this.#a.walk(root, old => {
-      const copied = old.attributes.nlink > 1 ? this.#copied.get(inodeOf(old.attributes)) : undefined
+      if (old.attributes.nlink < 2 || isDirectory(old.attributes)) return
+      const copied = this.#copied.get(inodeOf(old.attributes))
       const { path } = old
-      if (copied === undefined || known.has(path) || this.#wanted(path) !== 'yes') return
+      if ((copied === undefined && !this.#b.hasCopies) || known.has(path) || this.#wanted(path) !== 'yes') return
       const now = this.#b.resolve(path)
       if (now === undefined) return
-      if (sameTop(old, now)) this.#changes.push({ ...copied, path, before: old.attributes, linkTo: copied.path })
+      const copy = this.#b.isCopy(now)
+      if (copied !== undefined && (copy || sameTop(old, now)))
+        this.#changes.push({ ...copied, path, before: old.attributes, linkTo: copied.path })
+      else if (copy) this.#report(path, old, now, undefined)
       this.#b.release(now)
     })
   }

@@ -6,10 +6,11 @@
  * Invariant: reads only; every node looked up in a layer is released by `release` of the entry that holds it.
  */
 import { E, FsError } from '../errno.js'
+import type { Copies } from '../layer/copies.js'
 import { isWhiteout, type Layer, type LayerNode } from '../layer/layer.js'
 import { S } from '../sys/constants.js'
 import { Stat } from '../sys/stat.js'
-import { type Attributes, attributesOf, childPath } from './change.js'
+import { type Attributes, attributesOf, childPath, inodeOf } from './change.js'
 import { isImplicit, outerLink } from './marks.js'
 
 /** One layer's contribution to an entry. `path` is where it lies in that layer (a redirect makes it differ). */
@@ -43,6 +44,8 @@ function isDirMode(mode: number): boolean {
 
 export class MergedTree {
   readonly layers: readonly Layer[]
+  /** By inode of the lower file: the name of its copy in the upper's index. Made when it is first wanted. */
+  #copies: Map<string, string> | undefined
 
   /** `layers` topmost first; none at all is the empty tree (no root). The tree does not close them. */
   constructor(layers: readonly Layer[]) {
@@ -111,15 +114,59 @@ export class MergedTree {
         }
       } else if ((attributes.mode & S.IFMT) !== S.IFREG) break
       else if (part.layer.overlayXattr(part.node, 'metacopy') === undefined) break
-      if (search.last) break
-      const to = part.layer.overlayXattr(part.node, 'redirect')?.latin1Slice()
-      if (to !== undefined && to !== '') {
-        if (parts.length === 1) origin = to.startsWith('/') ? to : childPath(dir.origin, to)
-        search = to.startsWith('/') ? this.#fromRoots(part.index + 1, to) : search.renamed(to)
+      const to = part.layer.overlayXattr(part.node, 'redirect')?.latin1Slice() ?? ''
+      // A path from the roots leads below although the directory it stands in may have nothing there.
+      const absolute = to.startsWith('/')
+      if (search.last && !absolute) break
+      if (to !== '') {
+        if (parts.length === 1) origin = absolute ? to : childPath(dir.origin, to)
+        search = absolute ? this.#fromRoots(part.index + 1, to) : search.renamed(to)
       }
     }
     if (attributes === undefined) return undefined
-    return { path, parts, attributes, opaque, origin }
+    const entry = { path, parts, attributes, opaque, origin }
+    return this.#copyOf(entry) ?? entry
+  }
+
+  /** Names that the upper does not have can lead to copies all the same. */
+  get hasCopies(): boolean {
+    return this.layers[0]?.copies !== undefined
+  }
+
+  /** The entry is a copy that the upper has under another name, or in its index alone. */
+  isCopy(entry: Entry): boolean {
+    return this.hasCopies && entry.parts[0]?.layer === this.layers[0]?.copies?.layer
+  }
+
+  /** What the name of a lower file shows that was copied up under another of its names. Takes the entry's parts over. */
+  #copyOf(entry: Entry): Entry | undefined {
+    const copies = this.layers[0]?.copies
+    const [first] = entry.parts
+    if (copies === undefined || first === undefined || first.index === 0) return undefined
+    if (entry.attributes.nlink < 2 || isDirMode(entry.attributes.mode)) return undefined
+    this.#copies ??= this.#readCopies(copies)
+    const name = this.#copies.get(inodeOf(entry.attributes))
+    if (name === undefined) return undefined
+    const { layer } = copies
+    const node = layer.lookup(layer.root, name, scratch)
+    if (node < 0 || (scratch.mode & S.IFMT) !== (entry.attributes.mode & S.IFMT)) return undefined
+    const attributes = attributesOf(scratch, layer.fsid)
+    const copy: Part = { layer, index: 0, node, path: `/${name}` }
+    const data = layer.overlayXattr(node, 'metacopy') === undefined ? [] : entry.parts.slice(-1)
+    this.release({ ...entry, parts: entry.parts.slice(0, entry.parts.length - data.length) })
+    return { ...entry, parts: [copy, ...data], attributes }
+  }
+
+  #readCopies({ list }: Copies): Map<string, string> {
+    const below = new MergedTree(this.layers.slice(1))
+    const found = new Map<string, string>()
+    for (const { name, lower } of list) {
+      const entry = below.resolve(lower)
+      if (entry === undefined) continue
+      found.set(inodeOf(entry.attributes), name)
+      below.release(entry)
+    }
+    return found
   }
 
   /** The file that `part`, a hard link to a path of the layers below, stands for. */

@@ -4,7 +4,7 @@
  * Invariant: either all layers are in the store afterwards, or the first failure is thrown, those that were complete are
  * in the store, and no worker is left.
  */
-import { mkdirSync } from 'node:fs'
+import { mkdtempSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import type { IngestLimits } from '../layer/tar-ingest.js'
@@ -45,8 +45,8 @@ export async function importLayers(
   const lane = async (worker: LayerLane | undefined): Promise<void> => {
     for (let i = order.shift(); i !== undefined && failure === undefined; i = order.shift()) {
       const task = tasks[i] as LayerTask
-      const directory = join(session.path, `layer-${i}`)
-      mkdirSync(directory, { recursive: true, mode: 0o700 })
+      // A session imports several images, each with its own tasks.
+      const directory = mkdtempSync(join(session.path, 'layer-'))
       const progress = options.progress && ((bytes: number): void => options.progress?.(i, bytes))
       try {
         if (worker !== undefined && isLarge(task))

@@ -16,6 +16,7 @@ import { close, openat, openat2 } from '../sys/file.js'
 import { readOnlyClone } from '../sys/read-only.js'
 import { fstatfs, statat, Stat, StatFs } from '../sys/stat.js'
 import { getxattrat, getxattrSizeAt, listxattrat } from '../sys/xattr.js'
+import type { Copies } from './copies.js'
 import { applyOverride } from './override.js'
 import { DT_WHT, type Layer, type LayerNode } from './layer.js'
 import {
@@ -72,6 +73,8 @@ export class DirectoryLayer implements Layer {
   readonly path: string
   /** Whether the kernel itself refuses writes through this layer's fds. */
   readonly guarded: boolean
+  /** Of an upper: what its hard-link index has. */
+  copies: Copies | undefined
 
   readonly #fd: number
   // One slot per node, in parallel arrays: cheaper than an object each.
@@ -214,6 +217,7 @@ export class DirectoryLayer implements Layer {
   }
 
   close(): void {
+    this.copies?.layer.close()
     this.#fds.clear()
     close(this.#fd)
   }

@@ -5,6 +5,7 @@
  * Invariant: a layer never changes while it is mounted, and nothing done through this interface can change it.
  */
 import type { Stat } from '../sys/stat.js'
+import type { Copies } from './copies.js'
 
 /** One object of one layer: a small integer >= 0 that the layer hands out. 64-bit safe only below 2^53. */
 export type LayerNode = number
@@ -16,6 +17,8 @@ export interface Layer {
   /** What `st.ino` is unique within: layers on one filesystem share it (the device number), an index has its own. */
   readonly fsid: number
   readonly root: LayerNode
+  /** Of an upper: copies of files below it that names which it does not have lead to (copies.ts). */
+  readonly copies?: Copies | undefined
 
   /**
    * Finds `name` in `dir` and fills `st`. A whiteout in any encoding is answered as a char device 0:0

@@ -15,6 +15,7 @@ import { noteCopiedUp } from './listing.js'
 import { readMark, setMark, text } from './marks.js'
 import { mutate } from './mutate.js'
 import { extraOf, type Node, Presence } from './node.js'
+import { lowerPath } from './redirect.js'
 import type { Tree } from './tree.js'
 import { directoryFd } from './upper.js'
 
@@ -77,6 +78,9 @@ export function enterIndex(tree: Tree, node: Node, temporary: string, lowerNlink
   const index = indexName(tree, node.layer, node)
   let r = setMark(tree, work.fd, temporary, 'nlink', Buffer.from('L+0'))
   if (r < 0) return r
+  // For who reads the upper without a mount (lib/layer/copies.ts). A path that does not fit is no reason to fail.
+  const lower = lowerPath(node)
+  if (lower !== null) setMark(tree, work.fd, temporary, 'lower', Buffer.from(lower, 'latin1'))
   r = mutate.linkat(work.fd, temporary, work.indexFd, index)
   if (r < 0) return r
   const extra = extraOf(node)

@@ -86,8 +86,17 @@ for (const filter of ['nft', 'iptables'] as const)
     const exposed = ['-P', '--expose', '9005/udp', '--expose', '9006']
     const r = lamina.do([
       'run',
-      ...['-d', '--name', 'service', '--network', 'bridge', ...publish, ...exposed, ...bind],
-      ...[python, '/test/service.py', ...services],
+      '-d',
+      '--name',
+      'service',
+      '--network',
+      'bridge',
+      ...publish,
+      ...exposed,
+      ...bind,
+      python,
+      '/test/service.py',
+      ...services,
     ])
     t.match(r, { code: 0, stderr: '' })
     t.ok(await until(() => lamina.out('logs', 'service') === 'ready'))

@@ -1,5 +1,4 @@
 /** `lamina commit`: what a container changed becomes a layer of a new image. */
-import { join } from 'node:path'
 import { defineCommand } from '../command.js'
 
 export const command = defineCommand({
@@ -20,19 +19,19 @@ export const command = defineCommand({
   epilogue:
     'SOURCE_DATE_EPOCH (seconds) fixes the time of the image and the latest of its files. A running container is committed as it is found: stop or pause it for a consistent image.',
   async handler(args, { root, runRoot, stdout, stderr }) {
-    const [{ Containers }, { Store }, { ImageWriter }, { commitUpper }, { openDirectoryLayer }, { bytesOf }] =
+    const [{ Containers }, { Store }, { ImageWriter }, { commitUpper }, { openUpperLayer }, { bytesOf }] =
       await Promise.all([
         import('../../runtime/containers.js'),
         import('../../image/store.js'),
         import('../../image/writer.js'),
         import('../../image/commit.js'),
-        import('../../layer/directory.js'),
+        import('../../layer/copies.js'),
         import('../../bytes.js'),
       ])
     const container = await new Containers(root, runRoot).find(args.container)
     const writer = await ImageWriter.open(Store.open(root))
     const { containerBase } = await import('../container-base.js')
-    const upper = openDirectoryLayer(bytesOf(join(container.directory, 'upper')))
+    const upper = openUpperLayer(bytesOf(container.directory))
     const base = await containerBase(writer.store, container.config.root)
     try {
       const epoch = process.env['SOURCE_DATE_EPOCH']

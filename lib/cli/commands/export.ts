@@ -1,5 +1,4 @@
 /** `lamina export`: the filesystem of a container (or an image) as a tar. */
-import { join } from 'node:path'
 import { defineCommand, UsageError } from '../command.js'
 
 export const command = defineCommand({
@@ -24,12 +23,12 @@ export const command = defineCommand({
       if ((error as { code?: string }).code !== 'NO_SUCH_CONTAINER') throw error
       return writeOut(out.exportImage(store, resolveImage(store, args.name)), args.output, stdout)
     }
-    const [{ containerBase }, { openDirectoryLayer }, { bytesOf }] = await Promise.all([
+    const [{ containerBase }, { openUpperLayer }, { bytesOf }] = await Promise.all([
       import('../container-base.js'),
-      import('../../layer/directory.js'),
+      import('../../layer/copies.js'),
       import('../../bytes.js'),
     ])
-    const upper = openDirectoryLayer(bytesOf(join(container.directory, 'upper')))
+    const upper = openUpperLayer(bytesOf(container.directory))
     const { lowers } = await containerBase(store, container.config.root)
     try {
       await writeOut(out.exportLayers([upper, ...lowers]), args.output, stdout)
