@@ -21,6 +21,7 @@ import { ImageWriter } from '../lib/image/writer.js'
 import { Store } from '../lib/image/store.js'
 import { MountServer } from '../lib/mount/server.js'
 import { TreeInode } from '../lib/layer/tree.js'
+import { has } from './side-by-side.js'
 
 const { values: options } = parseArgs({
   options: {
@@ -81,7 +82,6 @@ function importRows(): void {
   const directory = layout.slice(0, layout.lastIndexOf(':'))
   const archive = join(scratch, 'archive.tar')
   spawnSync('tar', ['cf', archive, '-C', directory, '.'])
-  const has = (program: string): boolean => spawnSync('sh', ['-c', `command -v ${program}`]).status === 0
   const inPodman = (directory: string): string[] => {
     // podman refuses a run root of more than 50 characters.
     const roots = ['--root', join(directory, 'root'), '--runroot', mkdtempSync('/tmp/lamina-podman-')]

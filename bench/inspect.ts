@@ -10,15 +10,14 @@ import { join } from 'node:path'
 import { ImageWriter } from '../lib/image/writer.js'
 import { Store } from '../lib/image/store.js'
 import { TreeInode } from '../lib/layer/tree.js'
+import { environment } from './side-by-side.js'
 
 const PACKAGES = 1500
 const FILES = 100
 const repeat = Number(process.argv[2] ?? 5)
 const scratch = mkdtempSync(join(tmpdir(), 'lamina-bench-inspect-'))
 const root = join(scratch, 'store')
-const env: NodeJS.ProcessEnv = { ...process.env, LAMINA_ROOT: root, LAMINA_RUN: join(scratch, 'run') }
-// Node reads it at each start, in 40 ms or more; hardly anybody has it.
-delete env['NODE_EXTRA_CA_CERTS']
+const env = environment(scratch)
 const program = new URL('../bin/lamina.js', import.meta.url).pathname
 const samples = new Map<string, number[]>()
 

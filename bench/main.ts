@@ -19,7 +19,7 @@ import { fullSizes, Material, quickSizes } from './material.js'
 import { peers, usualPeers, type Peer } from './peers.js'
 import { requestTable, tables } from './report.js'
 import { askToDrop, runInside, tell } from './rootless.js'
-import { Runner } from './runner.js'
+import { Runner, textOf } from './runner.js'
 import type { Sample } from './sample.js'
 
 const { values: options } = parseArgs({
@@ -80,7 +80,7 @@ function note(text: string): void {
 
 /** What was measured is reported all the same. */
 function fault(error: unknown): void {
-  note(error instanceof Error ? (error.stack ?? error.message) : String(error))
+  note(textOf(error))
   process.exitCode = 1
 }
 
@@ -114,7 +114,7 @@ async function inside(scratch: string): Promise<void> {
       tell({ kind: 'sample', sample })
     })
   } catch (error) {
-    tell({ kind: 'failed', message: error instanceof Error ? (error.stack ?? error.message) : String(error) })
+    tell({ kind: 'failed', message: textOf(error) })
   } finally {
     process.disconnect()
   }

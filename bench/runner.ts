@@ -95,7 +95,7 @@ export class Runner {
 
   #failed(what: string, error: unknown): void {
     this.failures++
-    this.#options.note(`${what}: FAILED: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`)
+    this.#options.note(`${what}: FAILED: ${textOf(error)}`)
   }
 
   /** Unmounts what a failure has left. */
@@ -299,4 +299,9 @@ function rank(name: string, seed: number): number {
   let h = Math.imul(seed, 7919)
   for (const c of name) h = (Math.imul(h, 31) + c.charCodeAt(0)) >>> 0
   return Math.imul(h ^ (h >>> 13), 0x5bd1e995) >>> 0
+}
+
+/** An error in full. */
+export function textOf(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error)
 }

@@ -48,7 +48,7 @@ const places = {
   },
 }
 
-/** As in loader.cjs. */
+/** Bytes of the first line of a file of parts (loader.cjs). */
 const HEADER = 32768
 
 export async function bundle(sources) {
@@ -85,6 +85,7 @@ function loader(entry) {
   const { version } = JSON.parse(readFileSync('node_modules/koffi/package.json', 'utf8'))
   return readFileSync('bin/loader.cjs', 'utf8')
     .replace('DEPTH', `'${relative(dirname(entry), '.')}'`)
+    .replace('LENGTH', String(HEADER))
     .replace('KOFFI', `'${version}'`)
     .replace('PROGRAM', `'${entry}'`)
 }

@@ -12,7 +12,7 @@ const { Script } = require('node:vm')
 const { pathToFileURL } = require('node:url')
 
 /** A file of parts, and a cache, begin with a line of that many bytes: `//`, JSON, spaces. Places are counted behind it. */
-const HEADER = 32768
+const HEADER = LENGTH
 
 const dist = path.join(__dirname, DEPTH)
 const base = pathToFileURL(dist + path.sep).href

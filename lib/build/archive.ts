@@ -3,15 +3,14 @@
  * never by name.
  * Invariant: what only looks compressed (a plain gzip file, damaged data) is no archive, and is copied as it is.
  */
-import { decompress, foreignFormat } from '../image/decompress.js'
-import { compressionOf } from '../image/inflate.js'
+import { decompress, isCompressed } from '../image/decompress.js'
 import { isTarHeader, TAR_BLOCK } from '../layer/tar-framing.js'
 
 /** How many bytes tell. */
 export const ARCHIVE_HEAD = TAR_BLOCK
 
 export function archiveKind(head: Buffer): 'tar' | 'compressed' | undefined {
-  if (compressionOf(head) !== 'none' || foreignFormat(head) !== undefined) return 'compressed'
+  if (isCompressed(head)) return 'compressed'
   return isTarHeader(head) ? 'tar' : undefined
 }
 

@@ -14,7 +14,7 @@ import { O, RESOLVE, S } from '../sys/constants.js'
 import { listdir, readlinkat } from '../sys/dir.js'
 import { close, openat, openat2, open as sysOpen } from '../sys/file.js'
 import { Stat, statat } from '../sys/stat.js'
-import { getxattrat, listxattrat } from '../sys/xattr.js'
+import { CAPABILITY, getxattrat, listxattrat } from '../sys/xattr.js'
 import { BuildError } from './error.js'
 
 export interface Tree {
@@ -231,7 +231,7 @@ export function carried(names: string[] | number, get: (name: string) => Buffer 
   // EOPNOTSUPP: the filesystem has none.
   if (typeof names === 'number') return found
   for (const name of names.sort()) {
-    if (name !== 'security.capability' && !name.startsWith('user.')) continue
+    if (name !== CAPABILITY && !name.startsWith('user.')) continue
     if (name.startsWith('user.overlay.') || name.startsWith('user.fuseoverlayfs.')) continue
     const value = get(name)
     if (typeof value !== 'number') found.set(name, value)

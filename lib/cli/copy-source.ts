@@ -4,8 +4,7 @@
  */
 import { basename, dirname, join, resolve } from 'node:path'
 import { bytesOf } from '../bytes.js'
-import { MergedTree } from '../diff/merged.js'
-import type { Entry } from '../diff/merged.js'
+import { type Entry, MergedTree } from '../diff/merged.js'
 import { findEntry } from './inside.js'
 import { UsageError } from './command.js'
 import type { Operand, Operands } from './operand.js'

@@ -24,11 +24,11 @@ export async function openLayered(operands: Operands, text: string): Promise<Lay
   switch (operand.kind) {
     case 'image': {
       const { image } = operand
-      return { operand, image, layers: base, about: aboutOf(image, image.layers) }
+      return { operand, image, layers: base, about: aboutOf(image) }
     }
     case 'layer': {
       const { image, diffID } = operand
-      const about = image === undefined ? [{ instruction: '', id: diffID }] : aboutOf(image, image.layers)
+      const about = image === undefined ? [{ instruction: '', id: diffID }] : aboutOf(image)
       return { operand, image: undefined, layers: base, about: about.slice(0, base.length) }
     }
     case 'directory':
@@ -53,16 +53,15 @@ export async function openLayered(operands: Operands, text: string): Promise<Lay
       const diffIDs = config.root.layers as DiffID[]
       const below = (await operands.stack(diffIDs)).reverse()
       const image = await imageOf(operands, config.root.id)
-      const about =
-        image === undefined ? diffIDs.map(diffID => ({ instruction: '', id: diffID })) : aboutOf(image, image.layers)
+      const about = image === undefined ? diffIDs.map(diffID => ({ instruction: '', id: diffID })) : aboutOf(image)
       return { operand, image: undefined, layers: [...below, changes], about: [...about, own] }
     }
   }
 }
 
-function aboutOf(image: StoredImage, layers: StoredImage['layers']): Layered['about'] {
+function aboutOf(image: StoredImage): Layered['about'] {
   const instructions = instructionsOf(image)
-  return layers.map(({ diffID }, i) => ({ instruction: instructions[i] ?? '', id: diffID }))
+  return image.layers.map(({ diffID }, i) => ({ instruction: instructions[i] ?? '', id: diffID }))
 }
 
 /** The image by its ID, or undefined when it is gone while a container still has its layers. */

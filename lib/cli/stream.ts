@@ -1,4 +1,4 @@
-/** Owns writing much to an output that may be slower than we are. */
+/** Owns writing much to an output that may be slower than we are, and reading all of an input. */
 import { once } from 'node:events'
 import type { Writable } from 'node:stream'
 import type { Output } from './command.js'
@@ -12,4 +12,11 @@ export async function writeAll(
     const stream = out as Partial<Writable> & Output
     if (!out.write(chunk) && typeof stream.once === 'function') await once(stream as Writable, 'drain')
   }
+}
+
+/** All of a stream as text. */
+export async function readText(input: AsyncIterable<unknown>): Promise<string> {
+  const chunks: Buffer[] = []
+  for await (const chunk of input) chunks.push(Buffer.from(chunk as Buffer))
+  return Buffer.concat(chunks).toString('utf8')
 }

@@ -7,10 +7,11 @@
  */
 import { E } from '../errno.js'
 import { DT_WHT, type Layer, type LayerNode } from '../layer/layer.js'
-import { implicitDirectory, TreeInode, whiteoutInode } from '../layer/tree.js'
+import { TreeInode } from '../layer/tree.js'
 import { S } from '../sys/constants.js'
 import type { Stat } from '../sys/stat.js'
-import { eachLayerEntry, type LayerEntry } from './layer-entries.js'
+import { childPath } from './change.js'
+import { changeTree, type NodeEntry } from './change-tree.js'
 import type { MergedTree } from './merged.js'
 
 const YES = Buffer.from('y')
@@ -21,49 +22,26 @@ export class ChangeLayer implements Layer {
   readonly root: LayerNode = 0
   readonly #after: MergedTree
   /** By node: the inode, and the first path that it has. */
-  readonly #inodes: TreeInode[] = [implicitDirectory()]
-  readonly #paths: string[] = ['/']
+  readonly #inodes: TreeInode[] = []
+  readonly #paths: string[] = []
 
   /** Throws FsError. */
   constructor(before: MergedTree, after: MergedTree) {
     this.#after = after
-    const byPath = new Map<string, TreeInode>()
-    eachLayerEntry(before, after, entry => this.#add(entry, byPath))
-  }
-
-  #add(entry: LayerEntry, byPath: Map<string, TreeInode>): void {
-    const { path } = entry
-    if (path === '/') {
-      if (entry.type === 'node') Object.assign(this.#inode(0), described(entry), { children: this.#inode(0).children })
-      return
+    const seen = new Set<TreeInode>()
+    const walk: { inode: TreeInode; path: string }[] = [{ inode: changeTree(before, after, described), path: '/' }]
+    // The list grows while it is gone through: parents first, however deep.
+    for (const { inode, path } of walk) {
+      if (seen.has(inode)) {
+        inode.nlink++
+        continue
+      }
+      seen.add(inode)
+      inode.nlink = 1
+      inode.nid = this.#inodes.push(inode) - 1
+      this.#paths.push(path)
+      for (const [name, child] of inode.children ?? []) walk.push({ inode: child, path: childPath(path, name) })
     }
-    const names = path.slice(1).split('/')
-    const last = names.pop() as string
-    let directory = this.#inode(0)
-    let at = ''
-    for (const name of names) {
-      at += `/${name}`
-      let child = directory.children?.get(name)
-      if (child === undefined) this.#put(directory, name, at, (child = implicitDirectory()))
-      directory = child
-    }
-    if (entry.type === 'whiteout') this.#put(directory, last, path, whiteoutInode())
-    else if (entry.type === 'link') {
-      const inode = byPath.get(entry.target) as TreeInode
-      inode.nlink++
-      directory.children?.set(last, inode)
-    } else {
-      const inode = described(entry)
-      byPath.set(path, inode)
-      this.#put(directory, last, path, inode)
-    }
-  }
-
-  #put(directory: TreeInode, name: string, path: string, inode: TreeInode): void {
-    inode.nlink = 1
-    inode.nid = this.#inodes.push(inode) - 1
-    this.#paths.push(path)
-    directory.children?.set(name, inode)
   }
 
   #inode(node: LayerNode): TreeInode {
@@ -131,11 +109,11 @@ export class ChangeLayer implements Layer {
   close(): void {}
 }
 
-function described({ attributes, xattrs, target }: Extract<LayerEntry, { type: 'node' }>): TreeInode {
+function described({ attributes, xattrs, target }: NodeEntry, present?: TreeInode): TreeInode {
   const { mode, uid, gid, size, mtime, mtimeNs, rdev } = attributes
-  const inode = new TreeInode(mode)
+  const inode = present ?? new TreeInode(mode)
   const regular = (mode & S.IFMT) === S.IFREG
-  Object.assign(inode, { uid, gid, mtime, mtimeNs, rdev, target, size: regular ? size : 0 })
+  Object.assign(inode, { mode, uid, gid, mtime, mtimeNs, rdev, target, implicit: false, size: regular ? size : 0 })
   if (xattrs.size > 0) inode.xattrs = new Map(xattrs)
   return inode
 }

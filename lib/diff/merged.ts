@@ -149,7 +149,11 @@ export class MergedTree {
     if (name === undefined) return undefined
     const { layer } = copies
     const node = layer.lookup(layer.root, name, scratch)
-    if (node < 0 || (scratch.mode & S.IFMT) !== (entry.attributes.mode & S.IFMT)) return undefined
+    if (node < 0) return undefined
+    if ((scratch.mode & S.IFMT) !== (entry.attributes.mode & S.IFMT)) {
+      layer.release(node)
+      return undefined
+    }
     const attributes = attributesOf(scratch, layer.fsid)
     const copy: Part = { layer, index: 0, node, path: `/${name}` }
     const data = layer.overlayXattr(node, 'metacopy') === undefined ? [] : entry.parts.slice(-1)

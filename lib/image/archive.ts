@@ -13,9 +13,8 @@ import { bytesOf } from '../bytes.js'
 import { O, RESOLVE, S } from '../sys/constants.js'
 import { close, open, openat2 } from '../sys/file.js'
 import { fstat, Stat } from '../sys/stat.js'
-import { decompress, foreignFormat } from './decompress.js'
+import { decompress, isCompressed } from './decompress.js'
 import { ImageError } from './error.js'
-import { compressionOf } from './inflate.js'
 import type { Session } from './store.js'
 
 export interface Region {
@@ -39,7 +38,7 @@ export async function openArchive(session: Session, source: string | NodeJS.Read
   const start = Buffer.alloc(6)
   readSync(fd, start, 0, 6, 0)
   closeSync(fd)
-  if (compressionOf(start) === 'none' && foreignFormat(start) === undefined) return scanTar(source)
+  if (!isCompressed(start)) return scanTar(source)
   return scanTar(await spool(session, createReadStream(source, { highWaterMark: 1 << 18 })))
 }
 

@@ -5,11 +5,11 @@
  */
 import { textOf } from '../bytes.js'
 import { check } from '../errno.js'
-import { eachLayerEntry } from '../diff/layer-entries.js'
+import { changeTree } from '../diff/change-tree.js'
 import { MergedTree } from '../diff/merged.js'
 import { xattrIndex } from '../layer/erofs-format.js'
 import type { Layer } from '../layer/layer.js'
-import { implicitDirectory, TreeInode, whiteoutInode } from '../layer/tree.js'
+import { TreeInode } from '../layer/tree.js'
 import { S } from '../sys/constants.js'
 import { close } from '../sys/file.js'
 import { type ConfigChange, applyChanges } from './config-change.js'
@@ -71,48 +71,32 @@ export function changesTree(
   options: Pick<CommitOptions, 'clock' | 'warn'> = {},
 ): TreeInode {
   const after = new MergedTree([upper, ...lowers])
-  const root = implicitDirectory()
-  eachLayerEntry(new MergedTree(lowers), after, entry => {
-    const parts = entry.path.split('/').filter(part => part !== '')
-    const name = parts.pop()
-    if (name === undefined) {
-      if (entry.type === 'node') fill(root, entry.attributes, entry.xattrs)
-      return
+  return changeTree(new MergedTree(lowers), after, ({ path, attributes, xattrs, target, entry }, present) => {
+    const type = attributes.mode & S.IFMT
+    if (type === S.IFSOCK) {
+      options.warn?.(`commit: socket ${textOf(path)} is left out (a tar has none)`)
+      return undefined
     }
-    const dir = directory(root, parts)
-    if (entry.type === 'whiteout') dir.set(name, whiteoutInode())
-    else if (entry.type === 'link') {
-      const target = find(root, entry.target)
-      if (target !== undefined) dir.set(name, target)
-    } else {
-      const type = entry.attributes.mode & S.IFMT
-      if (type === S.IFSOCK) {
-        options.warn?.(`commit: socket ${textOf(entry.path)} is left out (a tar has none)`)
-        return
-      }
-      const present = dir.get(name)
-      const inode = present?.isDirectory === true && type === S.IFDIR ? present : new TreeInode(entry.attributes.mode)
-      fill(inode, entry.attributes, entry.xattrs)
-      if (type === S.IFLNK) {
-        inode.target = entry.target
-        inode.size = entry.target.length
-      } else if (type === S.IFREG && entry.attributes.size > 0) {
-        inode.size = entry.attributes.size
-        const known = after.digest(entry.entry)
-        if (known !== undefined && writer.hasObject(known)) inode.object = known
-        else {
-          const fd = check(after.open(entry.entry), 'open', textOf(entry.path))
-          try {
-            inode.object = writer.putFile(fd, inode.size)
-          } finally {
-            close(fd)
-          }
+    const inode = present !== undefined && type === S.IFDIR ? present : new TreeInode(attributes.mode)
+    fill(inode, attributes, xattrs)
+    if (type === S.IFLNK) {
+      inode.target = target
+      inode.size = target.length
+    } else if (type === S.IFREG && attributes.size > 0) {
+      inode.size = attributes.size
+      const known = after.digest(entry)
+      if (known !== undefined && writer.hasObject(known)) inode.object = known
+      else {
+        const fd = check(after.open(entry), 'open', textOf(path))
+        try {
+          inode.object = writer.putFile(fd, inode.size)
+        } finally {
+          close(fd)
         }
       }
-      dir.set(name, inode)
     }
+    return inode
   })
-  return root
 
   function fill(
     inode: TreeInode,
@@ -133,23 +117,4 @@ export function changesTree(
       else (inode.xattrs ??= new Map<string, Buffer>()).set(name, Buffer.from(value))
     }
   }
-}
-
-function directory(root: TreeInode, parts: readonly string[]): Map<string, TreeInode> {
-  let dir = root
-  for (const part of parts) {
-    let child = dir.children?.get(part)
-    if (child?.isDirectory !== true) {
-      child = implicitDirectory()
-      dir.children?.set(part, child)
-    }
-    dir = child
-  }
-  return dir.children as Map<string, TreeInode>
-}
-
-function find(root: TreeInode, path: string): TreeInode | undefined {
-  let found: TreeInode | undefined = root
-  for (const part of path.split('/')) if (part !== '') found = found?.children?.get(part)
-  return found
 }

@@ -5,7 +5,7 @@
  */
 import { ImageError } from './error.js'
 import { filterThrough, findProgram } from './filter-program.js'
-import { inflate, peek } from './inflate.js'
+import { compressionOf, inflate, peek } from './inflate.js'
 
 interface Format {
   readonly name: string
@@ -20,9 +20,9 @@ const FORMATS: readonly Format[] = [
   { name: 'xz', magic: [0xfd, 0x37, 0x7a, 0x58, 0x5a, 0], program: 'xz', package: 'xz-utils' },
 ]
 
-/** bzip2 or xz by magic number, else undefined. */
-export function foreignFormat(head: Uint8Array): string | undefined {
-  return formatOf(head)?.name
+/** Whether a stream that begins so is compressed in a way that `decompress` knows. */
+export function isCompressed(head: Buffer): boolean {
+  return compressionOf(head) !== 'none' || formatOf(head) !== undefined
 }
 
 function formatOf(head: Uint8Array): Format | undefined {

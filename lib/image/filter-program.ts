@@ -88,7 +88,7 @@ function start(path: string, args: readonly string[]): Started {
   }
   birth.step('no_new_privs', CALL.prctl, [PR.SET_NO_NEW_PRIVS, 1, 0, 0, 0])
   birth.step('unblock signals', CALL.rt_sigprocmask, [2, alloc(8), 0, 8])
-  birth.step(`exec ${path}`, CALL.execve, [path, vector(birth, [path, ...args]), vector(birth, ['LC_ALL=C'])])
+  birth.step(`exec ${path}`, CALL.execve, [path, birth.vector([path, ...args]), birth.vector(['LC_ALL=C'])])
   const apart = CLONE.NEWNS | CLONE.NEWNET | CLONE.NEWIPC | CLONE.NEWUTS | CLONE.NEWPID
   let born = birth.run({ flags: root ? apart : apart | CLONE.NEWUSER, wait: true })
   // A plain user on a kernel without user namespaces for him: the program is he, with the limits above.
@@ -108,15 +108,4 @@ function start(path: string, args: readonly string[]): Started {
     throw new ImageError('UNSUPPORTED', `unpack: start ${path}: ${stopped.what}: ${code}`)
   }
   return { pidfd: born.pidfd, stdio: Duplex.from({ writable, readable }), said: () => text }
-}
-
-/** argv or envp, held until the exec. */
-function vector(birth: Birth, strings: readonly string[]): Buffer {
-  const all = alloc((strings.length + 1) * 8)
-  strings.forEach((text, i) => {
-    const bytes = alloc(Buffer.byteLength(text) + 1)
-    bytes.write(text)
-    all.writeBigUInt64LE(BigInt(birth.hold(bytes)), i * 8)
-  })
-  return all
 }

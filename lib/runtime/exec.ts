@@ -13,9 +13,11 @@ import { isAlive, startOf, type Container } from './containers.js'
 import { drained } from './drain.js'
 import { RuntimeError } from './error.js'
 import { enter, type Launched } from './launch.js'
+import type { OciRuntime } from './oci-runtime.js'
 import type { OciProcess } from './oci.js'
+import { runtimeOf } from './runtime-of.js'
 import { identityIn } from './resolve.js'
-import { capabilitiesFor, environment, seccompOf } from './spec.js'
+import { capabilitiesFor, environment, rlimitsOf, seccompOf } from './spec.js'
 import { liveStatus } from './status.js'
 import { openPipes, openTerminal, type Stdio } from './streams.js'
 
@@ -65,10 +67,11 @@ export async function execIn(container: Container, options: ExecOptions): Promis
       env: environment(config, identity.home, options.env ?? [], tty),
       cwd: options.workdir ?? config.workdir,
       capabilities: capabilitiesFor(bounded, identity.uid),
-      rlimits: config.ulimits.map(u => ({ ...u, type: `RLIMIT_${u.type.toUpperCase()}` })),
+      rlimits: rlimitsOf(config),
       noNewPrivileges: config.noNewPrivileges,
     }
-    if (config.runtime !== '') return await execByRuntime(container, process, options)
+    const runtime = await runtimeOf(container)
+    if (runtime !== undefined) return await execByRuntime(runtime, process, options)
     stdio = tty
       ? openTerminal(devptsOf(root, opened), identity.uid, options.size)
       : openPipes(identity.uid, identity.gid, options.interactive === true)
@@ -99,17 +102,15 @@ export async function execIn(container: Container, options: ExecOptions): Promis
   }
 }
 
-async function execByRuntime(container: Container, process: OciProcess, options: ExecOptions): Promise<Executed> {
-  const { OciRuntime } = await import('./oci-runtime.js')
+async function execByRuntime(runtime: OciRuntime, process: OciProcess, options: ExecOptions): Promise<Executed> {
   const { uid, gid } = process.user
-  const started = await OciRuntime.of(container)?.exec(process, {
+  const { launched, stdio } = await runtime.exec(process, {
     uid,
     gid,
     terminal: options.tty === true,
     interactive: options.interactive === true,
     size: options.size,
   })
-  const { launched, stdio } = started as NonNullable<typeof started>
   return executed(launched, stdio)
 }
 

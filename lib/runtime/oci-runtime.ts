@@ -4,8 +4,8 @@
  * Invariant: the container's root is mounted only in a mount namespace that the runtime and the container are in.
  */
 import { spawn, spawnSync, type StdioOptions } from 'node:child_process'
-import { accessSync, constants, existsSync, mkdirSync, openSync, readFileSync, rmSync, statSync } from 'node:fs'
-import { delimiter, join } from 'node:path'
+import { existsSync, mkdirSync, openSync, readFileSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
 import { FsError } from '../errno.js'
 import { bytesOf } from '../bytes.js'
 import { close } from '../sys/file.js'
@@ -16,6 +16,7 @@ import type { Container } from './containers.js'
 import { RuntimeError } from './error.js'
 import { launchOnHost, type Launched } from './launch.js'
 import type { OciProcess } from './oci.js'
+import { findProgram } from './program.js'
 import { ofTerminal, openPipes, type Stdio } from './streams.js'
 
 export interface Started {
@@ -34,15 +35,9 @@ interface Streams {
 
 /** The path of a runtime by its name in PATH, or as given. Throws INVALID when there is none to execute. */
 export function findRuntime(name: string): string {
-  const places = name.includes('/') ? [name] : (process.env['PATH'] ?? '').split(delimiter).map(dir => join(dir, name))
-  for (const path of places)
-    try {
-      accessSync(path, constants.X_OK)
-      if (statSync(path).isFile()) return path
-    } catch {
-      // Not there, or not to be executed: the next place.
-    }
-  throw new RuntimeError('INVALID', `--runtime ${name}: there is no such program`)
+  const path = findProgram(name)
+  if (path === undefined) throw new RuntimeError('INVALID', `--runtime ${name}: there is no such program`)
+  return path
 }
 
 export class OciRuntime {
@@ -53,16 +48,12 @@ export class OciRuntime {
   readonly #directory: string
   #serial = 0
 
-  private constructor({ id, directory, runDirectory, config }: Container) {
+  /** Of a container that has one of its own (runtime-of.ts). */
+  constructor({ id, directory, runDirectory, config }: Container) {
     this.#id = id
     this.#program = findRuntime(config.runtime)
     this.#directory = directory
     this.#state = join(runDirectory, 'oci')
-  }
-
-  /** The runtime of a container that has one of its own. */
-  static of(container: Container): OciRuntime | undefined {
-    return container.config.runtime === '' ? undefined : new OciRuntime(container)
   }
 
   #global(log: string): string[] {

@@ -140,14 +140,14 @@ export class ProcessSteps {
 
   /** Tries each place of PATH; a file without `#!` that the kernel cannot run goes to /bin/sh, as a shell would do. */
   exec(args: readonly string[], env: readonly string[]): void {
-    const envp = this.#vector(env)
+    const envp = this.birth.vector(env)
     const [program = '', ...rest] = args
     const direct = program.includes('/')
     for (const path of direct ? [program] : searchPath(env).map(dir => `${dir}/${program}`)) {
       const script: Label = { at: 0 }
       const next: Label = { at: 0 }
       this.execs.push(
-        this.birth.step(`exec ${path}`, CALL.execve, [bytesOf(path), this.#vector(args), envp], {
+        this.birth.step(`exec ${path}`, CALL.execve, [bytesOf(path), this.birth.vector(args), envp], {
           branch: [[E.ENOEXEC, script]],
           ignore: 'any',
         }),
@@ -155,19 +155,10 @@ export class ProcessSteps {
       this.birth.step('jump', CALL.chdir, [''], { branch: [[E.ENOENT, next]] })
       this.birth.mark(script)
       const shell = ['/bin/sh', path, ...rest]
-      this.birth.step('exec /bin/sh', CALL.execve, ['/bin/sh', this.#vector(shell), envp], { ignore: 'any' })
+      this.birth.step('exec /bin/sh', CALL.execve, ['/bin/sh', this.birth.vector(shell), envp], { ignore: 'any' })
       this.birth.mark(next)
     }
     this.exhausted = this.birth.step('nothing could be executed', CALL.getpid, [])
-  }
-
-  #vector(strings: readonly string[]): Buffer {
-    const v = alloc((strings.length + 1) * 8)
-    strings.forEach((text, i) => {
-      const bytes = Buffer.from(`${text}\0`)
-      v.writeBigUInt64LE(BigInt(this.birth.hold(bytes)), i * 8)
-    })
-    return v
   }
 }
 

@@ -53,7 +53,7 @@ export async function runAsNamespaceRoot(env: Readonly<Record<string, string>>, 
   // `--`: Node 20 takes an --env-file anywhere behind for its own.
   const own = process.execArgv.filter(word => word !== '--')
   const argv = [process.execPath, ...own, '--', process.argv[1] ?? '', ...process.argv.slice(2)]
-  birth.step('exec', CALL.execve, [process.execPath, vector(birth, argv), vector(birth, envp)])
+  birth.step('exec', CALL.execve, [process.execPath, birth.vector(argv), birth.vector(envp)])
   const born = birth.run({ flags: peer === 0 ? CLONE.NEWUSER | CLONE.NEWNS : 0 })
   close(ready.read)
   if (born.pid < 0)
@@ -84,12 +84,6 @@ export async function runAsNamespaceRoot(env: Readonly<Record<string, string>>, 
   if (stopped !== undefined)
     throw new RuntimeError('NOT_PERMITTED', `user namespace: ${stopped.what}: ${errnoName(stopped.errno)}`)
   return exit.code
-}
-
-function vector(birth: Birth, strings: readonly string[]): Buffer {
-  const v = alloc((strings.length + 1) * 8)
-  strings.forEach((text, i) => v.writeBigUInt64LE(BigInt(birth.hold(Buffer.from(`${text}\0`))), i * 8))
-  return v
 }
 
 /** Maps 0 to the user, and 1… to his subordinate ids; without them (or without newuidmap) 0 alone. */

@@ -68,6 +68,11 @@ function isKnownToKernel(name: string): boolean {
   return (own & (1n << BigInt(allCapabilities.indexOf(name)))) !== 0n
 }
 
+/** `--ulimit` as the spec has it. */
+export function rlimitsOf({ ulimits }: Pick<ContainerConfig, 'ulimits'>): NonNullable<OciProcess['rlimits']> {
+  return ulimits.map(u => ({ ...u, type: `RLIMIT_${u.type.toUpperCase()}` }))
+}
+
 /** The profile a container runs under; undefined: none. */
 export function seccompOf(config: ContainerConfig): SeccompProfile | undefined {
   if (config.seccomp === 'unconfined' || (config.privileged && config.seccomp === 'default')) return undefined
@@ -88,7 +93,7 @@ export function buildSpec(config: ContainerConfig, resolved: Resolved): OciSpec 
       env: environment(config, identity.home),
       cwd: config.workdir,
       capabilities: capabilitiesFor(config, identity.uid),
-      rlimits: config.ulimits.map(u => ({ ...u, type: `RLIMIT_${u.type.toUpperCase()}` })),
+      rlimits: rlimitsOf(config),
       noNewPrivileges: config.noNewPrivileges,
       oomScoreAdj: config.oomScoreAdj,
     },

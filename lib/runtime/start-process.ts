@@ -8,8 +8,10 @@ import type { Cgroup } from './cgroup/cgroup.js'
 import type { Container } from './containers.js'
 import type { ImageMount } from './image-mounts.js'
 import { launch, type Launched } from './launch.js'
+import type { OciRuntime } from './oci-runtime.js'
 import type { OciSpec } from './oci.js'
 import { prepareMounts } from './prepare.js'
+import { runtimeOf } from './runtime-of.js'
 import { openPipes, openTerminal, type Stdio } from './streams.js'
 
 export interface Ground {
@@ -29,7 +31,8 @@ export interface StartedProcess {
 export async function startProcess(container: Container, spec: OciSpec, ground: Ground): Promise<StartedProcess> {
   // The devices are the spec's; the user's limits stand already.
   ground.cgroup.limit({ devices: spec.linux.resources?.devices ?? [] })
-  return container.config.runtime === '' ? giveBirth(container, spec, ground) : byRuntime(container, spec, ground)
+  const runtime = await runtimeOf(container)
+  return runtime === undefined ? giveBirth(container, spec, ground) : byRuntime(runtime, container, spec, ground)
 }
 
 async function giveBirth(
@@ -73,11 +76,14 @@ async function giveBirth(
   }
 }
 
-async function byRuntime(container: Container, spec: OciSpec, { root, images, size }: Ground): Promise<StartedProcess> {
-  const { OciRuntime } = await import('./oci-runtime.js')
-  const runtime = OciRuntime.of(container) as NonNullable<ReturnType<typeof OciRuntime.of>>
+async function byRuntime(
+  runtime: OciRuntime,
+  { config }: Container,
+  spec: OciSpec,
+  { root, images, size }: Ground,
+): Promise<StartedProcess> {
   const { uid, gid } = spec.process.user
-  const { tty: terminal, interactive } = container.config
+  const { tty: terminal, interactive } = config
   try {
     const started = await runtime.create(root, images, { uid, gid, terminal, interactive, size })
     await runtime.start()

@@ -7,6 +7,7 @@ import { Cgroup } from './cgroup/cgroup.js'
 import { isAlive, startOf, type Container, type Containers } from './containers.js'
 import { RuntimeError } from './error.js'
 import { Frame, frame } from './frames.js'
+import { runtimeOf } from './runtime-of.js'
 import { socketPath } from './socket.js'
 import { liveStatus } from './status.js'
 
@@ -52,8 +53,7 @@ export async function signalContainer(container: Container, signal: number): Pro
   try {
     // The pid may have been another process's when the pidfd was opened: compare after.
     if (startOf(state.pid) !== state.pidStart || !isAlive(state.pid, state.pidStart)) not()
-    const { OciRuntime } = config.runtime === '' ? { OciRuntime: undefined } : await import('./oci-runtime.js')
-    const runtime = OciRuntime?.of(container)
+    const runtime = await runtimeOf(container)
     if (runtime === undefined) pidfdSignal(pidfd, signal)
     else if (!runtime.kill(signal)) not()
     // A frozen process of cgroup v1 dies when it thaws.

@@ -17,9 +17,9 @@ import { RuntimeError } from './error.js'
 import type { ImageMount } from './image-mounts.js'
 import type { Launched } from './launch.js'
 import { LogWriter, type Stream } from './log.js'
-import type { OciRuntime } from './oci-runtime.js'
 import { isRootless } from './rootless.js'
 import { openRootfs, type Rootfs } from './rootfs.js'
+import { runtimeOf } from './runtime-of.js'
 import { startProcess } from './start-process.js'
 import type { Stdio } from './streams.js'
 
@@ -145,7 +145,7 @@ export class Supervisor {
         this.#writer?.write(stream, chunk)
         for (const l of this.#listeners) l.output(stream, chunk)
       })
-      const runtime = await this.#runtime()
+      const runtime = await runtimeOf(this.#container)
       if (runtime !== undefined) undo.push(() => runtime.delete())
       this.#running = {
         launched,
@@ -190,13 +190,6 @@ export class Supervisor {
     const { list, close: end } = await openImageMounts(this.#containers, this.#container, this.#options.log)
     undo.push(end)
     return list
-  }
-
-  /** The OCI runtime that runs it; undefined: this process does. */
-  async #runtime(): Promise<OciRuntime | undefined> {
-    if (this.#container.config.runtime === '') return undefined
-    const { OciRuntime } = await import('./oci-runtime.js')
-    return OciRuntime.of(this.#container)
   }
 
   /** Waits for the end of the process that `start` started, cleans up, writes the state. Returns its exit code. */

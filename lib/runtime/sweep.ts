@@ -5,16 +5,15 @@
 import { rmSync } from 'node:fs'
 import { Cgroup } from './cgroup/cgroup.js'
 import { bootId, isAlive, type Container, type Containers } from './containers.js'
+import { runtimeOf } from './runtime-of.js'
 
 /** Kills what is left, removes cgroup, links, leases and socket, and writes the state; removes a `--rm` container. */
 export async function sweep(containers: Containers, container: Container): Promise<void> {
   const { state, config, id } = container
   if (state.boot === bootId()) {
     if (isAlive(state.pid, state.pidStart)) process.kill(state.pid, 'SIGKILL')
-    if (config.runtime !== '') {
-      const { OciRuntime } = await import('./oci-runtime.js')
-      OciRuntime.of(container)?.delete()
-    }
+    const runtime = await runtimeOf(container)
+    runtime?.delete()
     if (state.cgroup !== '') {
       const cgroup = Cgroup.at(state.cgroup)
       cgroup.kill()

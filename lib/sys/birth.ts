@@ -151,6 +151,13 @@ export class Birth {
     return addressOf(memory)
   }
 
+  /** argv or envp of an execve step, held. */
+  vector(strings: readonly string[]): Buffer {
+    const all = alloc((strings.length + 1) * 8)
+    strings.forEach((text, i) => all.writeBigUInt64LE(BigInt(this.hold(Buffer.from(`${text}\0`))), i * 8))
+    return all
+  }
+
   #at(index: number): Step {
     const s = this.#steps[index]
     if (s === undefined) throw new RangeError(`no step ${index}`)

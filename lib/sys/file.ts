@@ -5,7 +5,7 @@
  */
 import { E } from '../errno.js'
 import { AT, O } from './constants.js'
-import { NR, addressOf, alloc, cpath, libc, ret, scratch, syscall6 } from './libc.js'
+import { NR, NRA, addressOf, alloc, cpath, libc, ret, scratch, syscall6 } from './libc.js'
 
 const c = {
   openat: libc.func('int openat(int dirfd, uintptr_t path, int flags, uint mode)'),
@@ -60,6 +60,16 @@ const syscallInThread = libc.func(
   async(...args: [number, number, number, number, number, (error: unknown, result: number) => void]): void
 }
 
+/** A system call on a thread of the pool. Its result, or -1 for any error: errno is told to that thread alone. */
+function inThread(nr: number, a: number, b = 0, c = 0, d = 0): Promise<number> {
+  return new Promise((done, fail) =>
+    syscallInThread.async(nr, a, b, c, d, (error, result) => {
+      if (error) fail(error as Error)
+      else done(result)
+    }),
+  )
+}
+
 /** `openat2` on a thread of the pool, for paths that this process may itself be serving. An fd, or -1 for any error. */
 export function openat2InThread(
   dirfd: number,
@@ -74,13 +84,8 @@ export function openat2InThread(
   memory.writeBigUInt64LE(BigInt(resolve), 16)
   memory.latin1Write(path, 24)
   const address = addressOf(memory)
-  return new Promise((done, fail) =>
-    syscallInThread.async(NR.openat2, dirfd, address + 24, address, 24, (error, result) => {
-      memory.fill(0)
-      if (error) fail(error as Error)
-      else done(result)
-    }),
-  )
+  // The memory is the thread's until then.
+  return inThread(NR.openat2, dirfd, address + 24, address, 24).finally(() => memory.fill(0))
 }
 
 /** close(2). */
@@ -155,16 +160,9 @@ export function syncfs(fd: number): number {
   return ret(c.syncfs(fd) as number)
 }
 
-const asyncSyncfs = c.syncfs as unknown as { async(fd: number, done: (error: unknown, result: number) => void): void }
-
-/** syncfs(2) on a thread of the pool. 0, or -1 for any error: which one is told once only, and to no other thread. */
+/** syncfs(2) on a thread of the pool. 0, or -1 for any error. */
 export function syncfsInThread(fd: number): Promise<number> {
-  return new Promise((done, fail) =>
-    asyncSyncfs.async(fd, (error, result) => {
-      if (error) fail(error as Error)
-      else done(result)
-    }),
-  )
+  return inThread(NRA.syncfs, fd)
 }
 
 /**

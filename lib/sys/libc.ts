@@ -81,7 +81,9 @@ export const NR = {
 } as const
 
 /** System call numbers that differ by architecture. */
-export const NRA: { pivot_root: number; capset: number; capget: number; pidfd_send_signal: number; waitid: number } =
+export const NRA: Readonly<
+  Record<'pivot_root' | 'capset' | 'capget' | 'pidfd_send_signal' | 'waitid' | 'syncfs', number>
+> =
   process.arch === 'arm64'
-    ? { pivot_root: 41, capset: 91, capget: 90, pidfd_send_signal: 424, waitid: 95 }
-    : { pivot_root: 155, capset: 126, capget: 125, pidfd_send_signal: 424, waitid: 247 }
+    ? { pivot_root: 41, capset: 91, capget: 90, pidfd_send_signal: 424, waitid: 95, syncfs: 267 }
+    : { pivot_root: 155, capset: 126, capget: 125, pidfd_send_signal: 424, waitid: 247, syncfs: 306 }

@@ -7,9 +7,10 @@
 import { E } from '../errno.js'
 import { Birth } from './birth.js'
 import { AT, CLONE, MOUNT_ATTR, MS, O, OPEN_TREE } from './constants.js'
+import { runErrand } from './errand.js'
 import { close, openat } from './file.js'
 import { mountSetattr, openTree } from './mount.js'
-import { CALL, waitPidfd } from './process.js'
+import { CALL } from './process.js'
 import { fstatfs, StatFs } from './stat.js'
 
 /**
@@ -51,10 +52,6 @@ function boundReadOnly(path: string): number {
   child.step('remount', CALL.mount, [null, TARGET, null, MS.REMOUNT | MS.BIND | MS.RDONLY | (st.flags & LOCKED), null])
   const opened = child.step('open', CALL.openat, [AT.FDCWD, TARGET, O.PATH | O.DIRECTORY | O.CLOEXEC, 0])
   child.step('end', CALL.exit_group, [0])
-  const { pid, pidfd } = child.run({ flags: CLONE.NEWNS | CLONE.FILES, handlers: true, wait: true })
-  if (pid < 0) return pid
-  waitPidfd(pidfd, 0)
-  close(pidfd)
-  const stopped = child.stopped()
+  const stopped = runErrand(child, { flags: CLONE.NEWNS | CLONE.FILES, handlers: true })
   return stopped === undefined ? (child.result(opened) ?? -E.EIO) : -stopped.errno
 }

@@ -6,6 +6,9 @@
 import { E } from '../errno.js'
 import { addressOf, cpath, cpath2, libc, ret, scratch } from './libc.js'
 
+/** Where a file's capabilities are (capabilities(7)); the kernel asks for it before a first write. */
+export const CAPABILITY = 'security.capability'
+
 const c = {
   lgetxattr: libc.func('intptr_t lgetxattr(uintptr_t path, uintptr_t name, uintptr_t value, size_t n)'),
   lsetxattr: libc.func('int lsetxattr(uintptr_t path, uintptr_t name, uintptr_t value, size_t n, int flags)'),

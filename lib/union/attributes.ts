@@ -9,6 +9,7 @@ import { O, S } from '../sys/constants.js'
 import { close } from '../sys/file.js'
 import { UTIME_NOW, UTIME_OMIT } from '../sys/stat.js'
 import type { Stat } from '../sys/stat.js'
+import { CAPABILITY } from '../sys/xattr.js'
 import { copyUp } from './copy-up.js'
 import { type Caller, type Entry, type SetAttr, SetAttrValid } from './filesystem.js'
 import { subdirectories } from './list.js'
@@ -201,6 +202,6 @@ export function killPriv(tree: Tree, node: Node, keepMode = false): number {
     }
   }
   if (node.bare) return 0
-  const r = removexattrUpper(tree, node, 'security.capability')
+  const r = removexattrUpper(tree, node, CAPABILITY)
   return r === -E.ENODATA || r === -E.EOPNOTSUPP ? 0 : r
 }

@@ -6,6 +6,7 @@ import { E } from '../errno.js'
 import { AT, O } from '../sys/constants.js'
 import { close, openat } from '../sys/file.js'
 import { Stat, statat, UTIME_NOW } from '../sys/stat.js'
+import { CAPABILITY } from '../sys/xattr.js'
 import { copyData, emptyCopy, fill, resume, setTimes, temporary } from './copy-data.js'
 import { PENDING } from './filesystem.js'
 import { mutate } from './mutate.js'
@@ -117,8 +118,6 @@ function completeInPlace(tree: Tree, node: Node, limit: number): number {
   close(to)
   return r < 0 ? r : 0
 }
-
-const CAPABILITY = 'security.capability'
 
 /** What filling a file with its data would lose. */
 function beforeOf(tree: Tree, node: Node): Before {

@@ -24,14 +24,13 @@ import { noteCopiedUp } from './listing.js'
 import { setImpure, setMark, setOrAside } from './marks.js'
 import { mutate } from './mutate.js'
 import { DirKind, extraOf, type Node, Presence } from './node.js'
-import { APPEND, IMMUTABLE, protectionText } from './protect.js'
+import { PROTECTED, protectionText } from './protect.js'
 import { lowerPath } from './redirect.js'
 import { settled } from './partial.js'
 import type { Tree } from './tree.js'
 import { directoryFd, restoreTimes } from './upper.js'
 
 const NOTHING = Buffer.alloc(0)
-const PROTECTED = APPEND | IMMUTABLE
 
 const parentSt = new Stat()
 const sourceSt = new Stat()

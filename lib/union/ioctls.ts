@@ -1,6 +1,7 @@
 /**
  * Owns ioctl and statfs. Answered are the inode flags (`lsattr`, `chattr`) in both forms, as overlayfs does: read from the
- * layer that has the inode, set on the copy in the upper; append-only and immutable apart (protect.ts). Everything else is ENOTTY, quickly: every open() of Python asks.
+ * layer that has the inode, set on the copy in the upper; append-only and immutable apart (protect.ts). Everything else is
+ * ENOTTY, quickly: every open() of Python asks.
  */
 import { DirectoryLayer } from '../layer/directory.js'
 import { E } from '../errno.js'
@@ -12,7 +13,7 @@ import { copyUp } from './copy-up.js'
 import { markImpure } from './create.js'
 import { mutate } from './mutate.js'
 import { type Node, Presence } from './node.js'
-import { APPEND, IMMUTABLE, protection, protectionText, setProtection } from './protect.js'
+import { APPEND, IMMUTABLE, PROTECTED, protection, protectionText, setProtection } from './protect.js'
 import type { Tree } from './tree.js'
 import { directoryFd, openUpper, removexattrUpper, setxattrUpper } from './upper.js'
 
@@ -20,7 +21,6 @@ const FS_IOC_GETFLAGS = 0x80086601
 const FS_IOC_SETFLAGS = 0x40086602
 const FS_IOC_FSGETXATTR = 0x801c581f
 const FS_IOC_FSSETXATTR = 0x401c5820
-const PROTECTED = APPEND | IMMUTABLE
 /** FS_XFLAG_*. */
 const X_IMMUTABLE = 0x8
 const X_APPEND = 0x10

@@ -14,6 +14,7 @@ import { statat, Stat, UTIME_OMIT } from '../sys/stat.js'
 import { getxattrat } from '../sys/xattr.js'
 import { mutate } from './mutate.js'
 import type { Node } from './node.js'
+import { self } from './upper.js'
 import type { Work } from './work.js'
 
 /** An attribute is to fit beside others: what lies deeper is not noted. */
@@ -88,7 +89,6 @@ function giveBack(value: string, upperFd: number): void {
   if (fd < 0) return
   const st = new Stat()
   const same = statat(fd, '', st, AT.EMPTY_PATH) >= 0 && st.ino === ino && st.btime === btime && st.btimeNs === btimeNs
-  if (same && (st.mode & S.IFMT) === S.IFDIR)
-    mutate.utimensat(AT.FDCWD, `/proc/self/fd/${fd}`, 0, UTIME_OMIT, mtime, mtimeNs, 0)
+  if (same && (st.mode & S.IFMT) === S.IFDIR) mutate.utimensat(AT.FDCWD, self(fd), 0, UTIME_OMIT, mtime, mtimeNs, 0)
   close(fd)
 }

@@ -14,6 +14,7 @@ import { O } from '../sys/constants.js'
 import { close, preadAt } from '../sys/file.js'
 import { addressOf, alloc } from '../sys/libc.js'
 import { Stat, fstat } from '../sys/stat.js'
+import { CAPABILITY } from '../sys/xattr.js'
 import type { Io, Job } from './filesystem.js'
 import { mutate } from './mutate.js'
 import { extraOf, type Node, Presence } from './node.js'
@@ -26,7 +27,6 @@ const STRETCH = 256
 /** Files up to this size are copied whole: that is soon done, and they are in passthrough mode at once. */
 const SMALL = 8 << 20
 
-const CAPABILITY = 'security.capability'
 const block = alloc(BLOCK)
 const blockAddress = addressOf(block)
 const st = new Stat()

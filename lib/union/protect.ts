@@ -13,6 +13,7 @@ import { extraOf, type Node } from './node.js'
 
 export const IMMUTABLE = 0x10
 export const APPEND = 0x20
+export const PROTECTED = IMMUTABLE | APPEND
 
 /** The flags of `node`, 0 for nearly all. */
 export function protection(node: Node): number {
@@ -21,7 +22,7 @@ export function protection(node: Node): number {
 
 /** Other bits of `flags` are left out, so that attributes as statx(2) gives them will do. */
 export function setProtection(node: Node, flags: number): void {
-  const kept = flags & (IMMUTABLE | APPEND)
+  const kept = flags & PROTECTED
   if (kept !== protection(node)) extraOf(node).protect = kept
 }
 

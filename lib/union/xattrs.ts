@@ -6,6 +6,7 @@
 import { E } from '../errno.js'
 import { shownName, storedName } from '../layer/whiteout.js'
 import { S } from '../sys/constants.js'
+import { CAPABILITY } from '../sys/xattr.js'
 import { copyUp } from './copy-up.js'
 import type { Caller } from './filesystem.js'
 import { type LowerRef, type Node, Presence } from './node.js'
@@ -24,9 +25,6 @@ function face(node: Node): LowerRef | null {
 function living(node: Node): Node {
   return node.extra?.successor ?? node
 }
-
-/** What the kernel asks for before a write (capabilities(7)). */
-const CAPABILITY = 'security.capability'
 
 export function getxattr(tree: Tree, target: Node, name: string): Buffer | number {
   const node = living(target)

@@ -72,7 +72,8 @@ t.test('fifty containers started at once, and stopped at once', { skip, timeout:
   const links = spawnSync('ip', ['-o', 'link'], { encoding: 'utf8' }).stdout
   t.notMatch(links, new RegExp(`${link}|lv(${seen.map(s => s.cgroup.slice(-64).slice(0, 10)).join('|')})`), 'no link')
   t.same(JSON.parse(readFileSync(join(lamina.root, 'networks/bridge.leases.json'), 'utf8')), {}, 'no address')
-  t.notMatch(spawnSync('nft', ['list', 'tables'], { encoding: 'utf8' }).stdout ?? '', new RegExp(`lamina-${link}`))
+  const nft = spawnSync('nft', ['list', 'tables'], { encoding: 'utf8' }) as { readonly stdout: string | null }
+  t.notMatch(nft.stdout ?? '', new RegExp(`lamina-${link}`))
   t.equal((await ended(lamina, ['rm', ...names])).code, 0)
   t.same(
     readdirSync(join(lamina.root, 'containers')).filter(f => f.length === 64),

@@ -39,7 +39,7 @@ export async function login({ ids, tun }: { ids: boolean; tun: boolean }): Promi
     'echo nameserver 127.0.0.1 > /mnt/resolv; mount --bind /mnt/resolv /etc/resolv.conf',
     'echo up; exec sleep infinity',
   ]
-  const [program = '', ...words] = [...place.prefix, 'unshare', '-m', 'sh', '-c', script.join('\n')]
+  const [program, ...words] = [...place.prefix, 'unshare', '-m', 'sh', '-c', script.join('\n')]
   const keeper = spawn(program, words, { stdio: ['ignore', 'pipe', 'inherit'] })
   const [first] = (await Promise.race([once(keeper.stdout, 'data'), once(keeper, 'close')])) as unknown[]
   if (String(first) !== 'up\n') throw new Error('no login')

@@ -4,55 +4,11 @@ import { existsSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Lamina, unable, until } from './lamina.js'
 import { cable, makeNamespace } from './namespace.js'
+import { ask, service } from './port-programs.js'
 
 t.setTimeout(900_000)
 const lacks = ['ip', 'nft', 'iptables', '/usr/bin/python3'].find(p => spawnSync(p, ['--version']).error !== undefined)
 const skip = unable() || (lacks === undefined ? false : `${lacks} is not installed`)
-
-/** Answers each datagram, and each connection, with the port it came to and the address it came from. */
-const service = `
-import selectors, socket, sys
-s = selectors.DefaultSelector()
-for word in sys.argv[1:]:
-    port, kind = word.split('/')
-    k = socket.socket(socket.AF_INET, socket.SOCK_STREAM if kind == 'tcp' else socket.SOCK_DGRAM)
-    k.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    k.bind(('0.0.0.0', int(port)))
-    if kind == 'tcp': k.listen()
-    s.register(k, selectors.EVENT_READ, word)
-print('ready', flush=True)
-while True:
-    for key, _ in s.select():
-        k = key.fileobj
-        if key.data.endswith('tcp'):
-            c, peer = k.accept()
-            c.sendall((key.data + ' ' + peer[0] + '\\n').encode())
-            c.close()
-        else:
-            _, peer = k.recvfrom(100)
-            k.sendto((key.data + ' ' + peer[0] + '\\n').encode(), peer)
-`
-
-/** The answer, or the failure, of each HOST:PORT/KIND. */
-const ask = `
-import socket, sys, time
-def answer(word):
-    where, kind = word.split('/')
-    host, port = where.split(':')
-    for _ in range(200):
-        try:
-            k = socket.socket(socket.AF_INET, socket.SOCK_STREAM if kind == 'tcp' else socket.SOCK_DGRAM)
-            k.settimeout(20)
-            k.connect((host, int(port)))
-            if kind == 'udp': k.send(b'?')
-            return k.recv(100).decode().strip()
-        except OSError as error:
-            last = error
-            if 'refused' in str(error) and word in sys.argv[1].split(): break
-            time.sleep(0.1)
-    return str(last)
-for word in sys.argv[2:]: print(answer(word))
-`
 
 for (const filter of ['nft', 'iptables'] as const)
   t.test(`published ports and the way out, by ${filter}`, { skip, timeout: 900_000 }, async t => {
@@ -96,6 +52,7 @@ for (const filter of ['nft', 'iptables'] as const)
       ...bind,
       python,
       '/test/service.py',
+      'peers',
       ...services,
     ])
     t.match(r, { code: 0, stderr: '' })
@@ -145,7 +102,7 @@ for (const filter of ['nft', 'iptables'] as const)
     )
     t.match(local.at(-1), /refused/, 'an address given is the only one')
 
-    outside.start(python, join(lamina.scratch, 'service.py'), '9100/tcp')
+    outside.start(python, join(lamina.scratch, 'service.py'), 'peers', '9100/tcp')
     const out = lamina.out('exec', 'service', python, '/test/ask.py', '', '10.77.0.2:9100/tcp')
     t.equal(out, '9100/tcp 10.77.0.1', 'the way out is by this machine’s address')
 

@@ -24,9 +24,8 @@ export const command = defineCommand({
     const name = args.file ?? 'Dockerfile'
     let text: string
     if (name === '-') {
-      const chunks: Buffer[] = []
-      for await (const chunk of stdin) chunks.push(Buffer.from(chunk as Buffer))
-      text = Buffer.concat(chunks).toString('utf8')
+      const { readText } = await import('../stream.js')
+      text = await readText(stdin)
     } else text = readFileSync(name, 'utf8')
     const directory = args.context ?? (name === '-' ? undefined : dirname(resolve(name)))
     const ignore = directory === undefined ? undefined : readIgnore(directory, name === '-' ? undefined : resolve(name))

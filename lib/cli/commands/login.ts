@@ -67,9 +67,6 @@ async function asked(
 
 /** All of a stream as text, without the end of its last line. */
 async function all(stdin: NodeJS.ReadStream): Promise<string> {
-  const parts: Buffer[] = []
-  for await (const chunk of stdin) parts.push(Buffer.from(chunk as Buffer))
-  return Buffer.concat(parts)
-    .toString('utf8')
-    .replace(/\r?\n$/, '')
+  const { readText } = await import('../stream.js')
+  return (await readText(stdin)).replace(/\r?\n$/, '')
 }

@@ -86,7 +86,11 @@ export class Cgroup {
         // Memory alone cannot be raised above, nor both together be lowered below what the other still is.
         if (this.#write(limit) !== undefined) again.push(limit)
       } else if (ignore !== undefined) ignore(limit.option, lacks)
-      else throw new RuntimeError('UNSUPPORTED', `${limit.option}: this ${this.#owner(directory)} has ${lacks}`)
+      else
+        throw new RuntimeError(
+          'UNSUPPORTED',
+          `${limit.option}: this ${directory === undefined ? 'machine' : 'kernel'} has ${lacks}`,
+        )
     }
     for (const limit of again) {
       const code = this.#write(limit)
@@ -94,10 +98,6 @@ export class Cgroup {
       const { option, value, file } = limit
       throw new RuntimeError('INVALID', `${option}: the kernel refuses ${value} for ${file} (${code})`)
     }
-  }
-
-  #owner(directory: string | undefined): string {
-    return directory === undefined ? 'machine' : 'kernel'
   }
 
   /** Undefined, or the errno's name. */

@@ -9,10 +9,11 @@ import { bytesOf } from '../../bytes.js'
 import { errnoName, FsError } from '../../errno.js'
 import { Birth } from '../../sys/birth.js'
 import { AT, CLONE, O } from '../../sys/constants.js'
+import { runErrand } from '../../sys/errand.js'
 import { close, open } from '../../sys/file.js'
 import { setns, unshare } from '../../sys/mount.js'
 import { Netlink } from '../../sys/netlink.js'
-import { CALL, WAIT, waitPidfd } from '../../sys/process.js'
+import { CALL } from '../../sys/process.js'
 import { RuntimeError } from '../error.js'
 import { ProcessSteps } from '../process-steps.js'
 
@@ -93,12 +94,10 @@ function enter(birth: Birth, fd: number): void {
 
 /** Runs the table to its end in a child and returns what the step `wanted` returned. */
 function run(birth: Birth, wanted: number, flags: number): number {
-  const { pid, pidfd } = birth.run({ flags, wait: true })
-  if (pid < 0) throw new RuntimeError('NOT_PERMITTED', `network: a namespace of its own: ${errnoName(pid)}`)
-  waitPidfd(pidfd, WAIT.EXITED)
-  close(pidfd)
-  const stopped = birth.stopped()
-  if (stopped !== undefined)
-    throw new RuntimeError('NOT_PERMITTED', `network: ${stopped.what}: ${errnoName(stopped.errno)}`)
+  const failed = runErrand(birth, { flags })
+  if (failed !== undefined) {
+    const what = failed.what === 'clone3' ? 'a namespace of its own' : failed.what
+    throw new RuntimeError('NOT_PERMITTED', `network: ${what}: ${errnoName(failed.errno)}`)
+  }
   return birth.result(wanted) ?? -1
 }

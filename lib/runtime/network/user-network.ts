@@ -5,8 +5,8 @@
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { accessSync, closeSync, constants, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { delimiter, join } from 'node:path'
+import { closeSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { MNT, MS } from '../../sys/constants.js'
 import { close } from '../../sys/file.js'
 import { mount, umount } from '../../sys/mount.js'
@@ -14,6 +14,7 @@ import { pidfdOpen, pidfdSignal } from '../../sys/process.js'
 import type { ContainerConfig, NetworkState } from '../config.js'
 import { isAlive, startOf, type Containers } from '../containers.js'
 import { RuntimeError } from '../error.js'
+import { findProgram } from '../program.js'
 import type { ConnectedNetwork } from './connect.js'
 import { newNamespaceApart, readIn, socketIn } from './namespace.js'
 import { publish, wantedPorts, type Published } from './publish.js'
@@ -95,9 +96,8 @@ function namespaceFile(containers: Containers, { id }: ContainerConfig): string 
 
 function choose(wanted: string): { program: Program; path: string } | { why: string } {
   const programs: readonly Program[] = wanted === 'bridge' ? ['pasta', 'slirp4netns'] : [wanted as Program]
-  const places = (process.env['PATH'] ?? '').split(delimiter)
   for (const program of programs) {
-    const path = places.map(dir => join(dir, program)).find(canExecute)
+    const path = findProgram(program)
     if (path === undefined) continue
     try {
       closeSync(openSync('/dev/net/tun', 'r+'))
@@ -107,15 +107,6 @@ function choose(wanted: string): { program: Program; path: string } | { why: str
     }
   }
   return { why: `${programs.join(' or ')} is not installed` }
-}
-
-function canExecute(path: string): boolean {
-  try {
-    accessSync(path, constants.X_OK)
-    return true
-  } catch {
-    return false
-  }
 }
 
 /** Starts the program for the namespace `fd`; resolves when it carries. Throws START_FAILED with its words. */
