@@ -24,6 +24,10 @@ const starts = {
     'runtime/supervisor-main runtime/foreground runtime/image-root image/chain image/store mount/server runtime/resolve ' +
     'runtime/network/connect runtime/network/bridge runtime/network/networks runtime/seccomp/compile runtime/settle ' +
     'runtime/remove runtime/remove-tree runtime/volumes',
+  inspect:
+    'cli/commands/diff cli/commands/layers cli/commands/ls cli/commands/cat cli/commands/images cli/operand cli/layered ' +
+    'cli/inside cli/print cli/human cli/describe-change image/store image/chain image/images layer/indexed layer/copies ' +
+    'layer/directory runtime/containers diff/compare diff/analysis diff/lines diff/merged cli/stream',
   build:
     'cli/commands/build build/image-store build/context build/build build/scope build/platform build/output ' +
     'build/progress cli/base-image cli/build-network cli/build-executor image/http',

@@ -48,7 +48,7 @@ function makeChain(store: Store, tmp: string, layers: readonly DiffID[], done: n
       index.close()
     }
   }
-  if (done > 0) apply(openIndex(bytesOf(chainPath(store, layers.slice(0, done))), bytesOf(store.objects)))
+  if (done > 0) apply(openIndex(bytesOf(chainPath(store, layers.slice(0, done))), bytesOf(store.objects), { whole: true }))
   for (let n = done + 1; n <= layers.length; n++) apply(openSettled(store, tmp, layers.slice(0, n), tree))
   const path = chainPath(store, layers)
   writeAtomic(path, writeIndex(tree), tmp)
@@ -91,7 +91,7 @@ export function openLayers<L extends Layer>(store: Store, layers: readonly DiffI
 function openIndexOf(store: Store, diffID: DiffID): IndexedLayer {
   const path = store.layer(diffID)
   if (!existsSync(path)) throw missingLayer(diffID)
-  return openIndex(bytesOf(path), bytesOf(store.objects))
+  return openIndex(bytesOf(path), bytesOf(store.objects), { whole: true })
 }
 
 function missingLayer(diffID: DiffID): ImageError {

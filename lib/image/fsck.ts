@@ -9,7 +9,7 @@ import { closeSync, existsSync, openSync, readdirSync, readFileSync, readSync, r
 import { join } from 'node:path'
 import { type ChainID, chainOf, chainsOf, type DiffID, type Digest, digestOf } from '../digest.js'
 import { EMPTY_SHA256, RESERVED } from '../layer/erofs-format.js'
-import { verifyIndex } from '../layer/erofs-read.js'
+import { verifyIndex } from '../layer/index-bytes.js'
 import { remakeChain } from './chain.js'
 import { eachObject } from './gc.js'
 import { importLayer } from './import-layer.js'

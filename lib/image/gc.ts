@@ -261,7 +261,7 @@ export function usedObjects(store: Store): Set<string> {
 
 /** Calls `each` for the object of every regular file in an index, once for all hard links. */
 export function eachObject(store: Store, index: string, each: (hex: string, size: number) => void): void {
-  const layer = openIndex(bytesOf(index), bytesOf(store.objects))
+  const layer = openIndex(bytesOf(index), bytesOf(store.objects), { whole: true })
   try {
     const seen = new Set<number>()
     const walk: number[] = [layer.root]

@@ -88,7 +88,7 @@ export async function* exportImage(store: Store, image: StoredImage): AsyncGener
       store.tmp,
       image.layers.map(l => l.diffID),
     )
-    const index = openIndex(bytesOf(path), bytesOf(store.objects))
+    const index = openIndex(bytesOf(path), bytesOf(store.objects), { whole: true })
     const root = flatten([])
     try {
       applyLayer(root, index)

@@ -6,13 +6,16 @@
  * its content is by `trusted.overlay.redirect` (`/.lamina/ab/cdef…`, below the objects directory) and an empty
  * `trusted.overlay.metacopy`: so the kernel's overlayfs, given the objects directory as a data-only layer, reads the same
  * files. Marks of one layer: whiteout = char device 0:0, opaque = `trusted.overlay.opaque` = y.
- * The 1024 bytes that EROFS leaves to boot loaders hold our own header: magic, version, SHA-256 of all that follows.
+ * The 1024 bytes that EROFS leaves to boot loaders hold our own header: magic, version, and the SHA-256 of a table behind the
+ * last block, which has the SHA-256 of each 64 KiB (index-bytes.ts).
  * Invariant: `trusted.overlay.*` and `user.overlay.*` of a file's own are stored escaped, so no layer can point at objects.
  */
 export const BLOCK = 4096
 export const BLOCK_BITS = 12
 export const SLOT = 32
 export const SUPERBLOCK_AT = 1024
+/** Where the superblock says how many blocks the image has. */
+export const BLOCKS_AT = SUPERBLOCK_AT + 36
 export const MAGIC = 0xe0f5e1e2
 /** The first inode slot behind the superblock: (1024 + 128) / 32. */
 export const FIRST_NID = 36
@@ -27,7 +30,7 @@ export const NULL_BLOCK = 0xffffffff
 export const MAX_CHUNK_BITS = 43
 
 export const HEADER_MAGIC = 'lamina-index'
-export const HEADER_VERSION = 1
+export const HEADER_VERSION = 2
 export const HEADER_VERSION_AT = 16
 export const HEADER_HASH_AT = 32
 

@@ -1,44 +1,37 @@
 /**
- * Owns index -> answers: reads an EROFS image held in memory, in the subset that erofs-write.ts writes (uncompressed,
+ * Owns index -> answers: reads an EROFS image, of which it asks for each piece before it looks at it, in the subset that erofs-write.ts writes (uncompressed,
  * 4 KiB blocks, one device).
  * Formats: inodes are named by nid (offset / 32); names are byte strings; results `>= 0` or `-errno`.
  * Invariant: every offset is checked against the image before it is followed, so a damaged index gives EUCLEAN (117) and
  * never an exception, a wrong read or an endless loop. Nothing is allocated by find and decode.
  */
-import { createHash } from 'node:crypto'
 import { E } from '../errno.js'
 import { S } from '../sys/constants.js'
 import type { Stat } from '../sys/stat.js'
 import {
   BLOCK,
   BLOCK_BITS,
+  BLOCKS_AT,
   COMPAT_CHECKSUM,
   crc32c,
   DT_OF_FT,
-  HEADER_HASH_AT,
-  HEADER_MAGIC,
-  HEADER_VERSION,
-  HEADER_VERSION_AT,
   INCOMPAT_CHUNKED,
   Layout,
   MAGIC,
   SLOT,
   SUPERBLOCK_AT,
 } from './erofs-format.js'
+import { type IndexBytes, IndexFormatError, PIECE_BITS, wholeIndex } from './index-bytes.js'
 
 const CORRUPT = -E.EUCLEAN
 const DIRENT = 12
-
-/** The bytes are no index that this version understands. `reason` is one line. */
-export class IndexFormatError extends Error {
-  override readonly name = 'IndexFormatError'
-  readonly code = 'INDEX_FORMAT'
-}
 
 export class ErofsImage {
   readonly bytes: Buffer
   readonly root: number
   readonly inodes: number
+  readonly #source: IndexBytes
+  readonly #there: Uint8Array
   readonly #view: DataView
   readonly #length: number
   readonly #sharedAt: number
@@ -59,10 +52,14 @@ export class ErofsImage {
   #xattrAt = 0
   #xattrEnd = 0
 
-  /** Checks the superblock. Throws IndexFormatError. The bytes are kept, not copied. */
-  constructor(bytes: Buffer) {
+  /** Checks the superblock. Throws IndexFormatError. A buffer is kept, not copied, and nothing else of it is checked here. */
+  constructor(image: Buffer | IndexBytes) {
+    this.#source = Buffer.isBuffer(image) ? wholeIndex(image) : image
+    const { bytes, there } = this.#source
     this.bytes = bytes
+    this.#there = there
     this.#length = bytes.length
+    if (this.#need(0, BLOCK) < 0) throw new IndexFormatError('its first piece is damaged')
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
     if (bytes.length < BLOCK || this.#view.getUint32(SUPERBLOCK_AT, true) !== MAGIC)
       throw new IndexFormatError('not an EROFS image')
@@ -77,7 +74,7 @@ export class ErofsImage {
     if (sb[12] !== BLOCK_BITS || sb[90] !== 0 || incompat !== 0 || sb.readUInt16LE(86) !== 0)
       throw new IndexFormatError('EROFS features that an index does not use')
     if (sb.readUInt32LE(40) !== 0) throw new IndexFormatError('inodes do not start at block 0')
-    if (sb.readUInt32LE(36) * BLOCK > bytes.length) throw new IndexFormatError('truncated')
+    if (bytes.readUInt32LE(BLOCKS_AT) * BLOCK > bytes.length) throw new IndexFormatError('truncated')
     this.inodes = Number(sb.readBigUInt64LE(16))
     this.#sharedAt = sb.readUInt32LE(44) * BLOCK
     this.#epoch = Number(sb.readBigInt64LE(24))
@@ -86,11 +83,29 @@ export class ErofsImage {
     if (this.load(this.root) < 0 || (this.mode & S.IFMT) !== S.IFDIR) throw new IndexFormatError('root is no directory')
   }
 
-  /** Decodes an inode into the fields of this object: 0, or EUCLEAN. */
+  /** Gives back what the bytes come from. */
+  close(): void {
+    this.#source.close()
+  }
+
+  /** Makes the bytes from `from` to `to`, both inside the image, be there: 0, EIO or EUCLEAN. */
+  #need(from: number, to: number): number {
+    const last = (to - 1) >>> PIECE_BITS
+    for (let piece = from >>> PIECE_BITS; piece <= last; piece++)
+      if (this.#there[piece] === 0) {
+        const r = this.#source.fetch(piece)
+        if (r < 0) return r
+      }
+    return 0
+  }
+
+  /** Decodes an inode into the fields of this object: 0, EIO or EUCLEAN. */
   load(nid: number): number {
     const at = nid * SLOT
     const view = this.#view
     if (!(at >= SUPERBLOCK_AT && at + 32 <= this.#length)) return CORRUPT
+    let r = this.#need(at, at + 32)
+    if (r < 0) return r
     const format = view.getUint16(at, true)
     const icount = view.getUint16(at + 2, true)
     const mode = view.getUint16(at + 4, true)
@@ -101,6 +116,8 @@ export class ErofsImage {
     if (format & 1) {
       header = 64
       if (at + 64 > this.#length) return CORRUPT
+      r = this.#need(at + 32, at + 64)
+      if (r < 0) return r
       const high = view.getUint32(at + 12, true)
       if (high >= 0x200000) return CORRUPT
       this.size = high * 0x100000000 + view.getUint32(at + 8, true)
@@ -120,7 +137,7 @@ export class ErofsImage {
     this.#xattrAt = at + header
     this.#xattrEnd = icount === 0 ? this.#xattrAt : this.#xattrAt + 12 + 4 * (icount - 1)
     if (this.#xattrEnd > this.#length) return CORRUPT
-    return 0
+    return icount === 0 ? 0 : this.#need(this.#xattrAt, this.#xattrEnd)
   }
 
   get rdev(): number {
@@ -161,7 +178,8 @@ export class ErofsImage {
     } else return CORRUPT
     if (length < DIRENT || at < SUPERBLOCK_AT || at + length > this.#length) return CORRUPT
     this.#blockSize = length
-    return at
+    const r = this.#need(at, at + length)
+    return r < 0 ? r : at
   }
   #blockSize = 0
 
@@ -201,11 +219,23 @@ export class ErofsImage {
     return this.#view.getUint32(entry + 4, true) * 0x100000000 + this.#view.getUint32(entry, true)
   }
 
+  // Who lists a directory asks for its names in that order: the entry behind the one that was found last.
+  #foundDir = -1
+  #foundAt = 0
+  #foundSize = 0
+  #foundNext = 0
+  #foundCount = 0
+
   /** The nid of `name` in directory `dir`; ENOENT, ENOTDIR, EUCLEAN. */
   find(dir: number, name: string): number {
     const r = this.load(dir)
     if (r < 0) return r
     if ((this.mode & S.IFMT) !== S.IFDIR) return -E.ENOTDIR
+    if (dir === this.#foundDir && this.#foundNext < this.#foundCount) {
+      this.#blockSize = this.#foundSize
+      const c = this.#compare(name, this.#foundAt, this.#foundNext, this.#foundCount)
+      if (c === 0) return this.#nidAt(this.#foundAt + this.#foundNext++ * DIRENT)
+    }
     // The last block whose first name is not behind `name`.
     let low = 0
     let high = Math.ceil(this.size / BLOCK) - 1
@@ -229,7 +259,14 @@ export class ErofsImage {
     while (first <= last) {
       const middle = (first + last) >>> 1
       const c = this.#compare(name, at, middle, count)
-      if (c === 0) return this.#nidAt(at + middle * DIRENT)
+      if (c === 0) {
+        this.#foundDir = dir
+        this.#foundAt = at
+        this.#foundSize = this.#blockSize
+        this.#foundNext = middle + 1
+        this.#foundCount = count
+        return this.#nidAt(at + middle * DIRENT)
+      }
       if (c < 0) last = middle - 1
       else if (c > 0) first = middle + 1
       else return CORRUPT
@@ -273,7 +310,8 @@ export class ErofsImage {
     if ((this.mode & S.IFMT) !== S.IFLNK) return -E.EINVAL
     const at = this.#layout === Layout.FlatInline ? this.#xattrEnd : this.#u * BLOCK
     if (this.size > BLOCK || at < SUPERBLOCK_AT || at + this.size > this.#length) return CORRUPT
-    return this.bytes.latin1Slice(at, at + this.size)
+    const n = this.#need(at, at + this.size)
+    return n < 0 ? n : this.bytes.latin1Slice(at, at + this.size)
   }
 
   /** Whether the loaded inode has any xattr. */
@@ -342,25 +380,16 @@ export class ErofsImage {
   /** Looks at the entry at `at`: 1 match, 0 none, EUCLEAN. */
   #xattr(at: number, end: number, match: (index: number, from: number, to: number) => boolean): number {
     if (at < SUPERBLOCK_AT || at + 4 > end) return CORRUPT
+    let r = this.#need(at, at + 4)
+    if (r < 0) return r
     const from = at + 4
     const to = from + (this.bytes[at] as number)
     const length = this.#view.getUint16(at + 2, true)
     if (to + length > end) return CORRUPT
+    r = this.#need(from, to + length)
+    if (r < 0) return r
     this.#valueAt = to
     this.#valueLength = length
     return match(this.bytes[at + 1] as number, from, to) ? 1 : 0
   }
-}
-
-/**
- * Whether the header that erofs-write.ts puts before the superblock is there, of this version, and its SHA-256 is that
- * of the image: undefined when all is well, else what is wrong.
- */
-export function verifyIndex(bytes: Buffer): string | undefined {
-  if (bytes.length < BLOCK || bytes.latin1Slice(0, HEADER_MAGIC.length) !== HEADER_MAGIC) return 'no index header'
-  const version = bytes.readUInt32LE(HEADER_VERSION_AT)
-  if (version !== HEADER_VERSION) return `index version ${version}, this program reads ${HEADER_VERSION}`
-  const hash = createHash('sha256').update(bytes.subarray(SUPERBLOCK_AT)).digest()
-  if (!hash.equals(bytes.subarray(HEADER_HASH_AT, HEADER_HASH_AT + 32))) return 'index content does not match its hash'
-  return undefined
 }

@@ -5,7 +5,6 @@
  * shared xattrs, directory and symlink blocks that do not fit beside their inode.
  * Invariant: the same tree gives the same bytes, in whatever order its names were added.
  */
-import { createHash } from 'node:crypto'
 import { S } from '../sys/constants.js'
 import {
   BLOCK,
@@ -15,10 +14,6 @@ import {
   crc32c,
   FIRST_NID,
   FT_OF_MODE,
-  HEADER_HASH_AT,
-  HEADER_MAGIC,
-  HEADER_VERSION,
-  HEADER_VERSION_AT,
   INCOMPAT_CHUNKED,
   Layout,
   MAGIC,
@@ -30,6 +25,7 @@ import {
   xattrIndex,
   xattrSuffix,
 } from './erofs-format.js'
+import { seal, sealSize } from './index-bytes.js'
 import type { TreeInode } from './tree.js'
 
 /** A directory's tail stays beside its inode up to this size; longer ones get a block of their own. */
@@ -118,11 +114,11 @@ class IndexWriter {
     const sharedBlock = Math.ceil(at / BLOCK)
     const dataBlock = sharedBlock + Math.ceil(this.#sharedBytes / BLOCK)
     const total = dataBlock + blocks
-    this.#image = Buffer.alloc(total * BLOCK)
+    this.#image = Buffer.alloc(total * BLOCK + sealSize(total))
     for (const plan of this.#plans) this.#writeInode(plan, dataBlock)
     this.#writeShared(sharedBlock)
     this.#writeSuperblock(total, sharedBlock)
-    this.#writeHeader()
+    seal(this.#image)
     return this.#image
   }
 
@@ -365,13 +361,6 @@ class IndexWriter {
     sb.writeUInt32LE(sharedBlock, 44)
     sb.writeUInt32LE(INCOMPAT_CHUNKED, 80)
     sb.writeUInt32LE(crc32c(this.#image.subarray(SUPERBLOCK_AT, BLOCK)), 4)
-  }
-
-  #writeHeader(): void {
-    const image = this.#image
-    image.latin1Write(HEADER_MAGIC, 0)
-    image.writeUInt32LE(HEADER_VERSION, HEADER_VERSION_AT)
-    createHash('sha256').update(image.subarray(SUPERBLOCK_AT)).digest().copy(image, HEADER_HASH_AT)
   }
 }
 

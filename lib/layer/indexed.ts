@@ -1,17 +1,18 @@
 /**
- * Owns `IndexedLayer`: a layer (or a whole flattened image) answered from an EROFS index in memory over a directory of
- * objects. Attributes, names, links and xattrs cost no system call; `open` goes to the object.
+ * Owns `IndexedLayer`: a layer (or a whole flattened image) answered from an EROFS index over a directory of objects.
+ * Attributes, names, links and xattrs are answered from memory, where each piece of the index comes when it is first asked
+ * for; `open` goes to the object.
  * Formats: nodes are nids. A whiteout is a char device 0:0 in the index and is listed as DT_WHT.
  * Invariant: the index is read-only; a damaged one, or a missing object, gives that call an errno and no exception.
  */
-import { readFileSync } from 'node:fs'
-import { fsPath } from '../bytes.js'
+import { textOf } from '../bytes.js'
 import { E, FsError } from '../errno.js'
 import { DT, O, S } from '../sys/constants.js'
 import { close, open, openat } from '../sys/file.js'
 import type { Stat } from '../sys/stat.js'
 import { EMPTY_SHA256, hexOfRedirect, objectPath, xattrIndex, xattrName, xattrSuffix } from './erofs-format.js'
-import { ErofsImage, IndexFormatError, verifyIndex } from './erofs-read.js'
+import { ErofsImage } from './erofs-read.js'
+import { type IndexBytes, IndexFile, IndexFormatError } from './index-bytes.js'
 import { DT_WHT, type Layer, type LayerNode } from './layer.js'
 
 const TRUSTED = 4
@@ -26,9 +27,9 @@ export class IndexedLayer implements Layer {
   readonly image: ErofsImage
   #objects: number
 
-  /** `bytes` is the index, `objects` the path of the objects directory. Throws IndexFormatError or FsError. */
-  constructor(bytes: Buffer, objects: string) {
-    this.image = new ErofsImage(bytes)
+  /** `index` is closed with this, `objects` the path of the objects directory. Throws IndexFormatError or FsError. */
+  constructor(index: Buffer | IndexBytes, objects: string) {
+    this.image = new ErofsImage(index)
     this.root = this.image.root
     this.#objects = open(objects, O.PATH | O.DIRECTORY)
     if (this.#objects < 0) throw new FsError(this.#objects, 'open', objects)
@@ -118,23 +119,25 @@ export class IndexedLayer implements Layer {
   close(): void {
     if (this.#objects >= 0) close(this.#objects)
     this.#objects = -1
+    this.image.close()
   }
 }
 
 /**
- * Loads the index file at `path` (byte string): one read, however many layers went into it, and checks its hash. Throws
- * IndexFormatError
- * (with the path), or Node's error when the file cannot be read.
+ * Opens the index file at `path` (byte string): its header, and what is asked for when it is. Each piece is compared with
+ * its hash; with `whole` all of them are now, for who must not go on with half of the names. Throws IndexFormatError (with
+ * the path), FsError.
  */
-export function openIndex(path: string, objects: string): IndexedLayer {
-  const bytes = readFileSync(fsPath(path))
-  // 20 ms for 150,000 files; the format itself checks its first block only.
-  const problem = verifyIndex(bytes)
-  if (problem !== undefined) throw new IndexFormatError(`open index ${path}: ${problem} (lamina fsck --repair)`)
+export function openIndex(path: string, objects: string, { whole = false } = {}): IndexedLayer {
+  let file: IndexFile | undefined
   try {
-    return new IndexedLayer(bytes, objects)
+    file = new IndexFile(path)
+    for (let piece = 0; whole && piece < file.there.length; piece++)
+      if (file.fetch(piece) < 0) throw new IndexFormatError('it is damaged')
+    return new IndexedLayer(file, objects)
   } catch (error) {
-    if (error instanceof IndexFormatError) throw new IndexFormatError(`open index ${path}: ${error.message}`)
-    throw error
+    file?.close()
+    if (!(error instanceof IndexFormatError)) throw error
+    throw new IndexFormatError(`open index ${textOf(path)}: ${error.message} (lamina fsck --repair)`)
   }
 }

@@ -2,7 +2,9 @@
  * Owns the explorer's data: every path an image ever had and what each layer did to it, in flat arrays. One form for the
  * page, the terminal and the file that is sent; it holds no DOM and no Node API beyond typed arrays.
  * Format on the wire: u32 length of a JSON header, the header, then the arrays back to back, each 8-byte aligned, all
- * little-endian (the caller compresses it). Names are text that is already safe to show.
+ * little-endian (the caller compresses it). Each in as few bytes an element as its values need, none at all when they are
+ * all the same; what the order of nodes says anyway is not sent: a page inflates a quarter of what it holds. Names are
+ * text that is already safe to show.
  * Invariant: nodes are in breadth-first order, so a parent's index is lower than its children's, and the children of one
  * directory are consecutive and sorted: directories first, then by name.
  */
@@ -61,11 +63,10 @@ export interface Dataset {
   readonly hiddenSince: Uint16Array
 }
 
+/** What is sent of the arrays, and as what the reader wants it. */
 const ARRAYS = {
-  parent: Uint32Array,
-  first: Uint32Array,
   count: Uint32Array,
-  eventStart: Uint32Array,
+  events: Uint32Array,
   eventLayer: Uint16Array,
   eventKind: Uint8Array,
   eventAspects: Uint8Array,
@@ -78,30 +79,61 @@ const ARRAYS = {
   hiddenSince: Uint16Array,
 } as const
 type ArrayName = keyof typeof ARRAYS
+type Numbers = Uint8Array | Uint16Array | Uint32Array | Float64Array
 const ORDER = Object.keys(ARRAYS) as ArrayName[]
+/** Forms on the wire, the first that can hold all values is taken. */
+const FORMS = { u8: Uint8Array, u16: Uint16Array, u32: Uint32Array, f64: Float64Array } as const
+type FormName = keyof typeof FORMS
+
+interface Column {
+  readonly length: number
+  /** Or the one value that all have. */
+  readonly form: FormName | number
+}
 
 interface Header {
   readonly info: DatasetInfo
-  readonly lengths: Readonly<Record<ArrayName, number>>
+  readonly columns: Readonly<Record<ArrayName, Column>>
   readonly names: number
   readonly targets: number
 }
 
 const align = (n: number): number => (n + 7) & ~7
 
+/** The column, and its bytes. */
+function pack(values: Numbers): { column: Column; bytes: Uint8Array } {
+  const { length } = values
+  const fits = { u8: true, u16: true, u32: true }
+  let same = true
+  for (let i = 0; i < length; i++) {
+    const value = values[i] as number
+    if (value !== values[0]) same = false
+    if (value >>> 0 !== value) return packed(values, 'f64')
+    if (value > 0xff) fits.u8 = false
+    if (value > 0xffff) fits.u16 = false
+  }
+  if (same && length > 0) return { column: { length, form: values[0] as number }, bytes: new Uint8Array(0) }
+  return packed(values, fits.u8 ? 'u8' : fits.u16 ? 'u16' : 'u32')
+}
+
+function packed(values: Numbers, form: FormName): { column: Column; bytes: Uint8Array } {
+  return { column: { length: values.length, form }, bytes: new Uint8Array(new FORMS[form](values).buffer) }
+}
+
 export function encodeDataset(data: Dataset): Uint8Array {
   const utf8 = new TextEncoder()
   const names = utf8.encode(data.names.join('\0'))
   const targets = utf8.encode(data.targets.join('\0'))
-  const lengths = Object.fromEntries(ORDER.map(k => [k, data[k].length])) as Record<ArrayName, number>
-  const header: Header = { info: data.info, lengths, names: names.length, targets: targets.length }
+  const events = data.eventStart.subarray(1).map((end, node) => end - (data.eventStart[node] as number))
+  const columns = ORDER.map(name => [name, pack(name === 'events' ? events : data[name])] as const)
+  const header: Header = {
+    info: data.info,
+    columns: Object.fromEntries(columns.map(([name, { column }]) => [name, column])) as Header['columns'],
+    names: names.length,
+    targets: targets.length,
+  }
   const head = utf8.encode(JSON.stringify(header))
-  const pieces = [
-    head,
-    ...ORDER.map(k => new Uint8Array(data[k].buffer, data[k].byteOffset, data[k].byteLength)),
-    names,
-    targets,
-  ]
+  const pieces = [head, ...columns.map(([, { bytes }]) => bytes), names, targets]
   let size = 8
   for (const piece of pieces) size = align(size) + piece.length
   const out = new Uint8Array(align(size))
@@ -121,14 +153,18 @@ export function decodeDataset(bytes: Uint8Array): Dataset {
   const text = new TextDecoder()
   const header = JSON.parse(text.decode(new Uint8Array(buffer, byteOffset + 8, headLength))) as Header
   let at = 8 + headLength
-  const arrays: Partial<Record<ArrayName, unknown>> = {}
-  for (const name of ORDER) {
+  const array = (name: ArrayName): Numbers => {
+    const { length, form } = header.columns[name]
     at = align(at)
-    const length = header.lengths[name]
-    const array = new ARRAYS[name](buffer as ArrayBuffer, byteOffset + at, length)
-    arrays[name] = array
-    at += array.byteLength
+    if (typeof form === 'number') return new ARRAYS[name](length).fill(form)
+    const sent = new FORMS[form](buffer as ArrayBuffer, byteOffset + at, length)
+    at += sent.byteLength
+    return sent instanceof ARRAYS[name] ? sent : new ARRAYS[name](sent)
   }
+  const { count, events, ...arrays } = Object.fromEntries(ORDER.map(name => [name, array(name)])) as Record<
+    ArrayName,
+    never
+  >
   const list = (length: number): string[] => {
     at = align(at)
     const found = text.decode(new Uint8Array(buffer, byteOffset + at, length)).split('\0')
@@ -137,7 +173,28 @@ export function decodeDataset(bytes: Uint8Array): Dataset {
   }
   const names = list(header.names)
   const targets = list(header.targets)
-  return { info: header.info, names, targets, ...(arrays as Record<ArrayName, never>) }
+  return { info: header.info, names, targets, count, ...treeOf(count), eventStart: startsOf(events), ...arrays }
+}
+
+/** Breadth first, the children of one directory follow those of the one before it. */
+function treeOf(count: Uint32Array): { parent: Uint32Array; first: Uint32Array } {
+  const parent = new Uint32Array(count.length)
+  const first = new Uint32Array(count.length)
+  let next = 1
+  for (let node = 0; node < count.length; node++) {
+    const children = count[node] as number
+    if (children === 0) continue
+    first[node] = next
+    parent.fill(node, next, next + children)
+    next += children
+  }
+  return { parent, first }
+}
+
+function startsOf(events: Uint32Array): Uint32Array {
+  const starts = new Uint32Array(events.length + 1)
+  for (let node = 0; node < events.length; node++) starts[node + 1] = (starts[node] as number) + (events[node] as number)
+  return starts
 }
 
 /** Path of a node as it is shown. */

@@ -196,6 +196,7 @@ function App({ sets }: { sets: Loaded[] }) {
     document.addEventListener('keydown', listen)
     document.querySelector<HTMLElement>('.tree')?.focus()
     document.body.dataset['ready'] = '1'
+    performance.mark('ready')
     return () => document.removeEventListener('keydown', listen)
   }, [])
 

@@ -24,7 +24,8 @@ const CELLS = 120
 
 export function Treemap({ view, dir, changedOnly, onOpen }: Props) {
   const box = useRef<HTMLDivElement>(null)
-  const [size, setSize] = useState({ width: 400, height: 300 })
+  // Nothing is laid out before it is known for how much room.
+  const [size, setSize] = useState<{ width: number; height: number } | undefined>(undefined)
   useLayoutEffect(() => {
     const element = box.current
     if (element === null) return
@@ -35,6 +36,7 @@ export function Treemap({ view, dir, changedOnly, onOpen }: Props) {
     return () => observer.disconnect()
   }, [])
   const root = useMemo(() => {
+    if (size === undefined) return undefined
     const weights = changedOnly ? view.changedBytes : view.bytes
     const tree = hierarchy<Cell>(cellsOf(view, dir, weights, 2)).sum(c => (c.children ? 0 : c.value))
     return treemap<Cell>()
@@ -44,11 +46,11 @@ export function Treemap({ view, dir, changedOnly, onOpen }: Props) {
       .paddingTop(n => (n.depth === 1 && n.children && n.y1 - n.y0 > 34 && n.x1 - n.x0 > 40 ? 18 : 0))
       .round(true)(tree)
   }, [view, dir, changedOnly, size])
-  const cells = root.descendants().slice(1)
+  const cells = root?.descendants().slice(1)
   return (
     <div class="treemap" ref={box} role="group" aria-label={`Sizes in ${shownPath(view.data, dir)}`}>
-      {cells.length === 0 && <p class="empty">No bytes here.</p>}
-      {cells.map((c, i) => {
+      {cells?.length === 0 && <p class="empty">No bytes here.</p>}
+      {cells?.map((c, i) => {
         const { node, value, rest } = c.data
         const width = c.x1 - c.x0
         const height = c.y1 - c.y0
