@@ -41,7 +41,6 @@ const WANTED =
   Init.DONT_MASK |
   Init.HAS_IOCTL_DIR |
   Init.DO_READDIRPLUS |
-  Init.READDIRPLUS_AUTO |
   Init.ASYNC_DIO |
   Init.PARALLEL_DIROPS |
   Init.ABORT_ERROR |

@@ -127,7 +127,7 @@ export class IndexFile implements IndexBytes {
 
   /** Whether all of `into` could be filled from `at` on. */
   #read(into: Buffer, at: number): boolean {
-    for (let done = 0; done < into.length; ) {
+    for (let done = 0; done < into.length;) {
       const n = pread(this.#fd, into.subarray(done), at + done)
       if (n <= 0) return false
       done += n

@@ -193,7 +193,8 @@ function treeOf(count: Uint32Array): { parent: Uint32Array; first: Uint32Array }
 
 function startsOf(events: Uint32Array): Uint32Array {
   const starts = new Uint32Array(events.length + 1)
-  for (let node = 0; node < events.length; node++) starts[node + 1] = (starts[node] as number) + (events[node] as number)
+  for (let node = 0; node < events.length; node++)
+    starts[node + 1] = (starts[node] as number) + (events[node] as number)
   return starts
 }
 
