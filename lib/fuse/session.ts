@@ -59,6 +59,8 @@ interface Parked {
 
 /** Spin that long after a request, in looks at the device; a look that finds nothing takes about 0.4 µs. */
 const SPIN_LOOKS = 80
+/** In a walk, whose process has a directory's worth of names to look at before it asks again. */
+const WALK_LOOKS = 400
 /** Nothing asked for as long as this: time for what would keep a request waiting. */
 const QUIET_MS = 300
 /** A loop that is never idle looks at its other fds that often. */
@@ -196,8 +198,10 @@ export class Session implements Host {
   /** Looks for a request for a moment, then sleeps until one comes or somebody rings. */
   #rest(): void {
     this.#syncs.next(-1)
+    if (this.#workAhead()) return
     if (this.#luck > 2 || Math.random() < 0.0625) {
-      for (let i = 0; i < SPIN_LOOKS; i++) {
+      const looks = this.#fs.walking === true ? WALK_LOOKS : SPIN_LOOKS
+      for (let i = 0; i < looks; i++) {
         const n = readAt(this.#fd, this.#request.address, this.#request.capacity)
         if (n === -E.EAGAIN) continue
         if (n > 0) {
@@ -213,6 +217,21 @@ export class Session implements Host {
     this.#count(Counter.sleeps)
     if (this.#fs.untidy !== true) this.#poll(-1)
     else if (this.#poll(QUIET_MS) === 0) this.#fs.tidy?.()
+  }
+
+  /** Does what is likely asked for next. True: a request was served meanwhile, or run() has something to see. */
+  #workAhead(): boolean {
+    while (this.#fs.ahead?.() === true) {
+      if (Atomics.load(this.wake.counter, 0) !== this.#seen) return true
+      const n = readAt(this.#fd, this.#request.address, this.#request.capacity)
+      if (n === -E.EAGAIN) continue
+      if (n > 0) {
+        this.#serve(n)
+        if (++this.#sincePoll >= REQUESTS_PER_POLL) this.#poll(0)
+      }
+      return true
+    }
+    return false
   }
 
   /** Waits for a request, a ring, or something on the further fds. Returns how many there are; 0: the time is over. */

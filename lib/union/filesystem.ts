@@ -231,6 +231,11 @@ export interface Filesystem {
   ioctl(caller: Caller, node: NodeId, handle: number, command: number, input: Buffer, reply: Buffer): number
   statfs(node: NodeId, out: StatFs): number
 
+  /** Does a little of what will be asked for next: the driver calls it while nobody asks, until it says false. */
+  ahead?(): boolean
+  /** Somebody walks through directory after directory, as foreseen: the next request is near. */
+  readonly walking?: boolean
+
   /** Much of what was remembered is forgotten: the driver calls `tidy` when nothing has been asked for a while. */
   readonly untidy?: boolean
   /** Gives back memory that is not needed any more. May take a while; changes nothing that is seen. */

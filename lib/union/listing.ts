@@ -102,7 +102,7 @@ export class Listing {
   /** Where `name` stands; NOWHERE: the directory shows no such name. */
   place(name: string): number {
     if (this.added !== null && this.added.has(name)) return UPPER
-    const i = this.#find(name)
+    const i = this.index(name)
     return i < 0 ? NOWHERE : (this.#at[i] as number)
   }
 
@@ -110,7 +110,7 @@ export class Listing {
   isOnlyUpper(name: string): boolean {
     const entry = this.added?.get(name)
     if (entry !== undefined) return (entry.type & ONLY) !== 0
-    const i = this.#find(name)
+    const i = this.index(name)
     return i >= 0 && this.#at[i] === UPPER && ((this.#types[i] as number) & ONLY) !== 0
   }
 
@@ -126,7 +126,7 @@ export class Listing {
       this.count--
       return
     }
-    const i = this.#find(name)
+    const i = this.index(name)
     if (i < 0) return
     this.names[i] = ''
     this.count--
@@ -134,7 +134,7 @@ export class Listing {
 
   /** An entry of a lower has been copied up under its name. */
   moveUp(name: string): void {
-    const i = this.#find(name)
+    const i = this.index(name)
     if (i < 0) return
     this.#at[i] = UPPER
     this.#types[i] = direntType(this.#types[i] as number)
@@ -153,7 +153,7 @@ export class Listing {
   }
 
   /** Index of `name` in the sorted part, -1 when it is not there. */
-  #find(name: string): number {
+  index(name: string): number {
     const hash = hashOf(name)
     for (let i = this.after(hash - 1); i < this.names.length; i++) {
       if (this.names[i] === name) return i

@@ -5,6 +5,7 @@
 import { E } from '../errno.js'
 import { DT } from '../sys/constants.js'
 import { Stat } from '../sys/stat.js'
+import type { Ahead } from './ahead.js'
 import { enter, statNode } from './attributes.js'
 import type { DirSink, Entry } from './filesystem.js'
 import { listingOf } from './list.js'
@@ -15,13 +16,15 @@ import type { Tree } from './tree.js'
 
 const entry: Entry = { nodeid: 0, generation: 0, entryTimeout: 0, attrTimeout: 0, attr: new Stat() }
 
-export function readdir(tree: Tree, node: Node, offset: number, sink: DirSink): number {
+/** `ahead` is told how far it came. */
+export function readdir(tree: Tree, ahead: Ahead, node: Node, offset: number, sink: DirSink): number {
   if (node.dir === null) return -E.ENOTDIR
   const listing = listingOf(tree, node, true)
   if (typeof listing === 'number') return listing
   if (offset < 1 && !dots(sink, '.', node.ino, 1)) return 0
   if (offset < 2 && !dots(sink, '..', (node.parent ?? node).ino, 2)) return 0
   const { names, offsets } = listing
+  const beginning = offset < 3
   for (let i = listing.after(Math.max(offset, 2)); i < names.length; i++) {
     const name = names[i] as string
     if (name === '') continue
@@ -41,10 +44,11 @@ export function readdir(tree: Tree, node: Node, offset: number, sink: DirSink): 
     enter(tree, child, entry)
     if (!sink.entry(name, at, entry, type)) {
       child.lookups--
-      tree.collect(child)
+      ahead.listed(node, listing, i, beginning)
       return 0
     }
   }
+  if (sink.plus) ahead.listed(node, listing, names.length, beginning)
   // A long listing that has been read to its end is not worth its memory: the kernel keeps it.
   if (names.length > LONG) tree.listings.delete(node)
   return 0

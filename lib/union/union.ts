@@ -2,7 +2,7 @@
  * Owns the union as a `Filesystem`: lowers below, one upper above, one merged tree. This file is the outline; each theme has
  * a file of its own.
  *
- *   names     lookup.ts (the merge), listing.ts and readdir.ts, create.ts, remove.ts, rename.ts, whiteouts.ts, redirect.ts
+ *   names     lookup.ts (the merge), listing.ts, readdir.ts and ahead.ts, create.ts, remove.ts, rename.ts, whiteouts.ts, redirect.ts
  *   inodes    node.ts, tree.ts (their life), attributes.ts, xattrs.ts, inode-numbers.ts, origin.ts, hard-links.ts
  *   data      open.ts, io.ts, copy-up.ts, swap.ts (the passthrough trap)
  *   on disk   upper.ts (reaching it), work.ts (what is under way), marks.ts (overlayfs's attributes), mutate.ts (every change)
@@ -14,6 +14,7 @@ import { E } from '../errno.js'
 import { giveBack } from '../sys/memory.js'
 import type { Stat, StatFs } from '../sys/stat.js'
 import { S } from '../sys/constants.js'
+import { Ahead } from './ahead.js'
 import { enter, FOREVER, getattr, setattr } from './attributes.js'
 import { link, make } from './create.js'
 import type { Caller, DirSink, Entry, Filesystem, Host, Io, NodeId, OpenResult, SetAttr } from './filesystem.js'
@@ -32,9 +33,11 @@ import { getxattr, listxattr, removexattr, setxattr } from './xattrs.js'
 
 export class Union implements Filesystem {
   readonly #tree: Tree
+  readonly #ahead: Ahead
 
   constructor(tree: Tree) {
     this.#tree = tree
+    this.#ahead = new Ahead(tree)
   }
 
   /** In whose name something new is made in the upper. */
@@ -225,7 +228,7 @@ export class Union implements Filesystem {
 
   readdir(_caller: Caller, id: NodeId, offset: number, sink: DirSink): number {
     const node = this.#tree.get(id)
-    return node === undefined ? -E.ESTALE : readdir(this.#tree, node, offset, sink)
+    return node === undefined ? -E.ESTALE : readdir(this.#tree, this.#ahead, node, offset, sink)
   }
 
   getxattr(_caller: Caller, id: NodeId, name: string): Buffer | number {
@@ -263,11 +266,20 @@ export class Union implements Filesystem {
     return statfs(this.#tree, out)
   }
 
+  ahead(): boolean {
+    return this.#ahead.step()
+  }
+
+  get walking(): boolean {
+    return this.#ahead.sure
+  }
+
   get untidy(): boolean {
     return this.#tree.nodes.loose
   }
 
   tidy(): void {
+    this.#ahead.clear()
     this.#tree.nodes.tighten()
     for (const layer of this.#tree.layers) layer.tighten?.()
     giveBack()

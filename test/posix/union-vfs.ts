@@ -563,6 +563,8 @@ export class UnionVfs implements Vfs {
       this.#outstanding++
       this.#forget(node)
     }
+    // As a driver does while nobody asks: names are known then that nobody looked up.
+    while (this.#fs.ahead?.() === true);
     return r < 0 ? r : sink.entries
   }
 
