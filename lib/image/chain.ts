@@ -48,7 +48,8 @@ function makeChain(store: Store, tmp: string, layers: readonly DiffID[], done: n
       index.close()
     }
   }
-  if (done > 0) apply(openIndex(bytesOf(chainPath(store, layers.slice(0, done))), bytesOf(store.objects), { whole: true }))
+  if (done > 0)
+    apply(openIndex(bytesOf(chainPath(store, layers.slice(0, done))), bytesOf(store.objects), { whole: true }))
   for (let n = done + 1; n <= layers.length; n++) apply(openSettled(store, tmp, layers.slice(0, n), tree))
   const path = chainPath(store, layers)
   writeAtomic(path, writeIndex(tree), tmp)

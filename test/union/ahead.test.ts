@@ -146,8 +146,7 @@ t.test('the same is seen, and most of it was looked up while nobody waited', { s
 t.test('who goes elsewhere leaves nothing behind', { skip }, async t => {
   const w = walked(t, makeLower())
   const { directories } = w.list(ROOT)
-  for (const [, node] of directories.slice(0, 4))
-    for (const [, inside] of w.list(node).directories) w.list(inside)
+  for (const [, node] of directories.slice(0, 4)) for (const [, inside] of w.list(node).directories) w.list(inside)
   t.ok(w.tree.nodes.size > w.known.size + 1, 'more is known than was asked for')
   const before = w.ahead
   const backwards = directories.slice(5).reverse()
@@ -161,8 +160,7 @@ t.test('changes between are seen', { skip }, async t => {
   const w = walked(t, makeLower())
   const { directories } = w.list(ROOT)
   const nodeOf = new Map(directories)
-  for (const [, node] of directories.slice(0, 3))
-    for (const [, inside] of w.list(node).directories) w.list(inside)
+  for (const [, node] of directories.slice(0, 3)) for (const [, inside] of w.list(node).directories) w.list(inside)
   const [name = ''] = directories[3] ?? []
   const next = nodeOf.get(name) as NodeId
   t.ok(w.tree.get(next)?.dir?.children?.has('f7'), 'it was foreseen')
@@ -180,15 +178,18 @@ t.test('changes between are seen', { skip }, async t => {
   t.equal(w.forget(), 1)
 })
 
-t.test('a directory of the upper is not listed before somebody lists it: that moves its access time', { skip }, async t => {
-  const w = walked(t, makeLower())
-  const { directories } = w.list(ROOT)
-  const entry = newEntry()
-  const [, third = 0] = directories[2] ?? []
-  t.ok(w.fs.mkdir(caller, third, 'made', 0o700, entry) >= 0)
-  w.known.set(entry.nodeid, 1)
-  for (const [, node] of directories.slice(0, 2))
-    for (const [, inside] of w.list(node).directories) w.list(inside)
-  t.equal(w.tree.get(third)?.dir?.listing?.count ?? 0, 0)
-  t.equal(w.forget(), 1)
-})
+t.test(
+  'a directory of the upper is not listed before somebody lists it: that moves its access time',
+  { skip },
+  async t => {
+    const w = walked(t, makeLower())
+    const { directories } = w.list(ROOT)
+    const entry = newEntry()
+    const [, third = 0] = directories[2] ?? []
+    t.ok(w.fs.mkdir(caller, third, 'made', 0o700, entry) >= 0)
+    w.known.set(entry.nodeid, 1)
+    for (const [, node] of directories.slice(0, 2)) for (const [, inside] of w.list(node).directories) w.list(inside)
+    t.equal(w.tree.get(third)?.dir?.listing?.count ?? 0, 0)
+    t.equal(w.forget(), 1)
+  },
+)
