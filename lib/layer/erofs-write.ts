@@ -42,7 +42,8 @@ interface Plan {
   at: number
   readonly header: 32 | 64
   layout: number
-  readonly xattrs: XattrPlan | undefined
+  /** Bytes of its xattrs. They are laid out again when they are written: kept, they would be most of the memory. */
+  readonly xattrs: number
   /** Bytes behind the xattrs: directory tail, symlink target or chunk table. */
   tail: number
   /** Blocks of its own, and where they start counting from the data area. */
@@ -102,8 +103,8 @@ class IndexWriter {
     this.#chooseEpoch()
     let at = FIRST_NID * SLOT
     let blocks = 0
-    for (const { inode, parent } of order) {
-      const plan = this.#plan(inode, parent)
+    for (const [i, inode] of order.inodes.entries()) {
+      const plan = this.#plan(inode, order.parents[i] as TreeInode)
       at = place(plan, at)
       plan.firstBlock = blocks
       blocks += plan.blocks
@@ -123,15 +124,16 @@ class IndexWriter {
   }
 
   /** Breadth-first, each inode once; counts links, and what is worth sharing. */
-  #order(): { inode: TreeInode; parent: TreeInode }[] {
-    const order = [{ inode: this.#root, parent: this.#root }]
+  #order(): { inodes: TreeInode[]; parents: TreeInode[] } {
+    const inodes = [this.#root]
+    const parents = [this.#root]
     this.#root.nid = 0
     this.#visit(this.#root)
     this.#root.nlink = 2
     const seen = new Set<TreeInode>()
-    for (let i = 0; i < order.length; i++) {
-      const dir = order[i]?.inode
-      if (dir?.children === undefined) continue
+    for (let i = 0; i < inodes.length; i++) {
+      const dir = inodes[i] as TreeInode
+      if (dir.children === undefined) continue
       for (const name of [...dir.children.keys()].sort()) {
         if (name.length > 255 || name.length === 0) throw new IndexLimitError(`name of ${name.length} bytes`)
         const child = dir.children.get(name) as TreeInode
@@ -147,10 +149,11 @@ class IndexWriter {
           dir.nlink++
         }
         this.#visit(child)
-        order.push({ inode: child, parent: dir })
+        inodes.push(child)
+        parents.push(dir)
       }
     }
-    return order
+    return { inodes, parents }
   }
 
   #visit(inode: TreeInode): void {
@@ -174,7 +177,7 @@ class IndexWriter {
   }
 
   #plan(inode: TreeInode, parent: TreeInode): Plan {
-    const xattrs = this.#planXattrs(inode)
+    const xattrs = this.#planXattrs(inode)?.size ?? 0
     const type = inode.mode & S.IFMT
     const names = inode.children && [...inode.children.keys(), '.', '..'].sort()
     const perBlock: number[] | undefined = names && []
@@ -204,7 +207,7 @@ class IndexWriter {
       plan.layout = Layout.ChunkBased
       plan.tail = 4 * Math.max(1, Math.ceil(size / 2 ** MAX_CHUNK_BITS))
     } else if (type === S.IFLNK) {
-      if (plan.header + (xattrs?.size ?? 0) + size <= BLOCK) {
+      if (plan.header + xattrs + size <= BLOCK) {
         plan.layout = Layout.FlatInline
         plan.tail = size
       } else plan.blocks = 1
@@ -271,7 +274,7 @@ class IndexWriter {
     const { inode, at, header } = plan
     const image = this.#image
     const type = inode.mode & S.IFMT
-    const xattrSize = plan.xattrs?.size ?? 0
+    const xattrSize = plan.xattrs
     let u = 0
     if (plan.layout === Layout.ChunkBased) u = chunkBits(plan.size) - BLOCK_BITS
     else if (type === S.IFCHR || type === S.IFBLK) u = inode.rdev
@@ -294,7 +297,8 @@ class IndexWriter {
       image.writeUInt32LE(inode.mtimeNs, at + 40)
       image.writeUInt32LE(inode.nlink, at + 44)
     }
-    if (plan.xattrs) this.#writeXattrs(plan.xattrs, at + header)
+    const xattrs = xattrSize === 0 ? undefined : this.#planXattrs(inode)
+    if (xattrs !== undefined) this.#writeXattrs(xattrs, at + header)
     const tailAt = at + header + xattrSize
     if (plan.layout === Layout.ChunkBased) {
       for (let i = 0; i < plan.tail; i += 4) image.writeUInt32LE(NULL_BLOCK, tailAt + i)
@@ -400,7 +404,7 @@ function layDirectory(names: string[], perBlock: number[]): number {
 
 /** Gives the inode the first slot from `at` on where its tail crosses no block; returns the offset behind it. */
 function place(plan: Plan, at: number): number {
-  const head = plan.header + (plan.xattrs?.size ?? 0)
+  const head = plan.header + plan.xattrs
   const inline = plan.layout === Layout.FlatInline && plan.tail > 0
   if (inline) {
     const symlink = plan.names === undefined

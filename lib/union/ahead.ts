@@ -143,8 +143,8 @@ export class Ahead {
 
 /** The first directory from entry `from` on of what is known of `node`. */
 function firstDirectory({ dir }: Node, from: number): Node | null {
-  const listing = dir?.listing
-  if (!listing || dir === null) return null
+  const listing = dir?.listing ?? null
+  if (dir === null || listing === null) return null
   for (let i = from; i < listing.names.length; i++)
     if (listing.type(i) === DT.DIR && listing.names[i] !== '')
       return dir.children?.get(listing.names[i] as string) ?? null

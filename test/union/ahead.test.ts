@@ -171,7 +171,7 @@ t.test('changes between are seen', { skip }, async t => {
   w.known.set(entry.nodeid, 1)
   const names = w.list(next).lines.map(line => line.split(' ')[0])
   const expected = Array.from({ length: FILES }, (_, f) => `f${f}`).filter(f => f !== 'f7' && f !== 'f8')
-  t.same(names.toSorted(), [...expected, 'inside', 'new'].toSorted())
+  t.same(new Set(names), new Set([...expected, 'inside', 'new']))
   const moved = w.lookup(ROOT, 'moved')
   t.ok(w.fs.getattr(caller, moved, 0, entry.attr) >= 0)
   t.equal(entry.attr.size, 8)
