@@ -1,7 +1,8 @@
 /**
  * `node dist/bench/build.js [--repeat N] [--base TAR] [--only WORD] [--json FILE]`: builds beside `buildah bud` and `podman build`, in one run,
  * interleaved. Every measurement is a line of JSON; at the end a table of medians and ratios to the faster peer.
- * `--base` is a root filesystem with gcc and make (mmdebstrap --include=gcc,libc6-dev,make) for the C row.
+ * `--base` is a root filesystem tar of Debian with what test/build/real-images.ts names (mmdebstrap --include=…), for the rows of
+ * real images.
  * Cold: --no-cache with the base image in the store. Peers run as root on their native overlay driver with chroot
  * isolation, the fastest they have; Lamina's steps run in namespaces of their own all the same.
  */
@@ -10,6 +11,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { PATH, realImages, registrySecret } from '../test/build/real-images.js'
 import { makeTinyBase } from '../test/build/tiny-base.js'
 import { clearPeers, environment, has, lamina, measure, peer, run, type Row } from './side-by-side.js'
 
@@ -22,7 +24,8 @@ const env = environment(scratch)
 
 interface Builder {
   readonly name: string
-  build(directory: string, tag: string, cold: boolean): string[]
+  /** `more`: secrets, and with them the network. */
+  build(directory: string, tag: string, cold: boolean, more?: readonly string[]): string[]
   importRoot(tar: string, tag: string): void
 }
 
@@ -30,11 +33,12 @@ function containers(name: 'buildah' | 'podman', verb: string): Builder {
   const build = [...peer(name, scratch), verb, '--isolation', 'chroot', '-q']
   return {
     name,
-    build: (directory, tag, cold) => [...build, '--layers', ...(cold ? ['--no-cache'] : []), '-t', tag, directory],
+    build: (directory, tag, cold, more = []) =>
+      [...build, '--layers'].concat(cold ? ['--no-cache'] : [], more, '-t', tag, directory),
     importRoot: (tar, tag) => {
       const context = mkdtempSync(join(scratch, 'import-'))
       execFileSync('cp', [tar, join(context, 'root.tar')])
-      writeFileSync(join(context, 'Dockerfile'), 'FROM scratch\nADD root.tar /\nENV PATH=/usr/bin:/bin\n')
+      writeFileSync(join(context, 'Dockerfile'), `FROM scratch\nADD root.tar /\nENV PATH=${PATH}\n`)
       run([...build, '-t', tag, context], env)
       rmSync(context, { recursive: true })
     },
@@ -44,17 +48,26 @@ function containers(name: 'buildah' | 'podman', verb: string): Builder {
 const all: Builder[] = [
   {
     name: 'lamina',
-    build: (directory, tag, cold) =>
-      [...lamina, 'build', '-q', '--network', 'none'].concat(cold ? ['--no-cache'] : [], '-t', tag, directory),
-    importRoot: (tar, tag) => void run([...lamina, 'import', '--change', 'ENV PATH=/usr/bin:/bin', tar, tag], env),
+    build: (directory, tag, cold, more) =>
+      [...lamina, 'build', '-q', '--network', more === undefined ? 'none' : 'host'].concat(
+        cold ? ['--no-cache'] : [],
+        more ?? [],
+        '-t',
+        tag,
+        directory,
+      ),
+    importRoot: (tar, tag) => void run([...lamina, 'import', '--change', `ENV PATH=${PATH}`, tar, tag], env),
   },
   containers('buildah', 'bud'),
   containers('podman', 'build'),
 ]
 const builders = all.filter(({ name }) => name === 'lamina' || has(name))
 
-function row(title: string, directory: string, cold: boolean): Row {
-  const commands = builders.map(each => [each.name, each.build(directory, `localhost/bench-${each.name}:1`, cold)])
+function row(title: string, directory: string, cold: boolean, more?: readonly string[]): Row {
+  const commands = builders.map(each => [
+    each.name,
+    each.build(directory, `localhost/bench-${each.name}:1`, cold, more),
+  ])
   return { title, commands: Object.fromEntries(commands) as Row['commands'] }
 }
 
@@ -88,22 +101,23 @@ try {
   )
   const twenty = Array.from({ length: 18 }, (_, i) => `RUN echo ${i} > /step${i}`)
   const large = context('large', `FROM localhost/tiny:1\nCOPY src /src\n${twenty.join('\n')}\nCMD ["x"]\n`, manyFiles)
-  const contexts: [string, string][] = [
+  const contexts: [title: string, directory: string, more?: readonly string[]][] = [
     ['small', small],
     ['20 steps, 10,000 files', large],
   ]
   if (options.base !== undefined) {
-    const program = context(
-      'c',
-      'FROM localhost/dev:1 AS build\nWORKDIR /src\nCOPY main.c .\nRUN gcc -O2 -static -o hello main.c\nFROM scratch\nCOPY --from=build /src/hello /hello\nENTRYPOINT ["/hello"]\n',
-      directory => writeFileSync(join(directory, 'main.c'), '#include <stdio.h>\nint main() { puts("hello"); }\n'),
+    const real = realImages(scratch, 'localhost/dev:1')
+    contexts.push(
+      ['C to scratch', real.c],
+      ['Python', real.python],
+      ['Node with npm ci', real.node, registrySecret()],
+      ['nginx', real.nginx],
     )
-    contexts.push(['C to scratch', program])
   }
   const rows = contexts
-    .flatMap(([title, directory]) => [
-      row(`${title}, cold`, directory, true),
-      row(`${title}, cached`, directory, false),
+    .flatMap(([title, directory, more]) => [
+      row(`${title}, cold`, directory, true, more),
+      row(`${title}, cached`, directory, false, more),
     ])
     .filter(({ title }) => options.only === undefined || title.includes(options.only))
   measure({ rows, repeat: Number(options.repeat ?? 5), env, json: options.json })

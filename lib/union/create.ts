@@ -18,7 +18,7 @@ import type { Caller, Entry } from './filesystem.js'
 import { holdOffset } from './hard-links.js'
 import { remember } from './list.js'
 import { Found, Listing, noteAdded } from './listing.js'
-import { hasMark, lookup } from './lookup.js'
+import { hasMark, lookup, NAME_MAX } from './lookup.js'
 import { isUpperWhiteout, setImpure, setOpaque, setRedirect, text, validRedirect } from './marks.js'
 import { mutate } from './mutate.js'
 import { DirKind, Directory, extraOf, type Node, Presence } from './node.js'
@@ -40,7 +40,7 @@ export function prepare(tree: Tree, parent: Node, name: string): number {
   if (dir === null) return -E.ENOTDIR
   if (tree.work === null) return -E.EROFS
   if (isMark(name)) return -E.EINVAL
-  if (name.length > 255) return -E.ENAMETOOLONG
+  if (name.length > NAME_MAX) return -E.ENAMETOOLONG
   if (dir.children?.has(name) === true) return -E.EEXIST
   if (parent.parent === null && parent !== tree.root) return -E.ENOENT
   const refused = refuseEntry(parent)

@@ -24,6 +24,9 @@ import { directoryFd } from './upper.js'
 
 const NO_LOWERS: readonly LowerRef[] = []
 
+/** Bytes of a name, as on every filesystem that can be an upper. The kernel lets longer ones through (Linux 6.15). */
+export const NAME_MAX = 255
+
 /** The node of `name` in directory `parent`, its attributes in `st`. Adds no lookup count: `tree.collect` what is not kept. */
 export function lookup(tree: Tree, parent: Node, name: string, st: Stat): Node | number {
   const dir = parent.dir
@@ -33,6 +36,7 @@ export function lookup(tree: Tree, parent: Node, name: string, st: Stat): Node |
     const r = statNode(tree, known, st)
     return r < 0 ? r : known
   }
+  if (name.length > NAME_MAX) return -E.ENAMETOOLONG
   if (isMark(name)) return -E.ENOENT
   if (parent.parent === null && parent !== tree.root) return -E.ENOENT
   const listing = knownListing(tree, parent)
@@ -73,7 +77,7 @@ function search(tree: Tree, parent: Node, name: string, st: Stat): Node | number
 
 /** Whether a `.wh.NAME` stands beside. */
 export function hasMark(fd: number, name: string, st: Stat): boolean {
-  return name.length <= 255 - MARK.length && statat(fd, MARK + name, st) === 0
+  return name.length <= NAME_MAX - MARK.length && statat(fd, MARK + name, st) === 0
 }
 
 function foundUpper(tree: Tree, parent: Node, fd: number, name: string, st: Stat): Node | number {

@@ -15,7 +15,7 @@ import { copyUp, copyUpDirectory } from './copy-up.js'
 import { isForeign, markImpure, pinData } from './create.js'
 import { isEmpty } from './list.js'
 import { noteAdded, noteRemoved } from './listing.js'
-import { lookup } from './lookup.js'
+import { lookup, NAME_MAX } from './lookup.js'
 import { isUpperWhiteout, setOpaque, setRedirect } from './marks.js'
 import { mutate } from './mutate.js'
 import { DirKind, type Node, Presence } from './node.js'
@@ -38,7 +38,7 @@ export function rename(
   if ((flags & ~(RENAME.NOREPLACE | RENAME.EXCHANGE)) !== 0) return -E.EINVAL
   if (flags === (RENAME.NOREPLACE | RENAME.EXCHANGE)) return -E.EINVAL
   if (isMark(newName)) return -E.EINVAL
-  if (newName.length > 255) return -E.ENAMETOOLONG
+  if (newName.length > NAME_MAX) return -E.ENAMETOOLONG
   const source = lookup(tree, parent, name, tree.st)
   if (typeof source === 'number') return source
   const found = lookup(tree, newParent, newName, tree.st)

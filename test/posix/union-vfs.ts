@@ -37,7 +37,6 @@ interface Handle {
 
 /** A mount shows one device, whatever its parts lie on. */
 const DEVICE = 1
-const NAME_LIMIT = 255
 const PATH_LIMIT = 4096
 const LINK_LIMIT = 40
 const IO_SIZE = 1 << 20
@@ -615,7 +614,6 @@ export class UnionVfs implements Vfs {
 
   /** One lookup. The node, referenced by this operation, or `-errno`. */
   #find(parent: NodeId, name: string, st: Stat): NodeId {
-    if (name.length > NAME_LIMIT) return -E.ENAMETOOLONG
     const entry = newEntry()
     const r = this.#fs.lookup(this.#caller, parent, name, entry)
     if (r < 0) return r

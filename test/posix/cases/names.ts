@@ -77,6 +77,7 @@ export const nameCases: readonly Case[] = [
       ]
       for (const [title, call] of table) fails(t, call(), 'ENAMETOOLONG', title)
       t.same(names(fs, ''), ['d', 'f'])
+      for (const [title, call] of table) fails(t, call(), 'ENAMETOOLONG', `${title}, in a directory that was listed`)
     },
   },
   {
