@@ -17,14 +17,15 @@ import { MountServer } from '../mount/server.js'
 import type { LowerSpec } from '../mount/spec.js'
 import { allCapabilities, chooseCapabilities } from '../runtime/capabilities.js'
 import { Cgroup } from '../runtime/cgroup/cgroup.js'
+import { ownCgroup } from '../runtime/cgroup/own.js'
 import { hierarchies } from '../runtime/cgroup/hierarchy.js'
+import { mountsForUser } from '../runtime/default-mounts.js'
 import { hostsFile, resolvConf } from '../runtime/etc-files.js'
 import { launch } from '../runtime/launch.js'
 import { readMountOptions } from '../runtime/mount-options.js'
 import {
   defaultDeviceRules,
   defaultDevices,
-  defaultMounts,
   maskedPaths,
   readonlyPaths,
   type NamespaceType,
@@ -87,7 +88,7 @@ export class RuntimeExecutor implements Executor {
     undo: (() => void | Promise<void>)[],
   ): Promise<ExecutionResult> {
     const { upper, signal } = execution
-    const cgroup = new Cgroup(`${PARENT}/${execution.id}`)
+    const cgroup = await ownCgroup(`${PARENT}/${execution.id}`)
     undo.push(() => cgroup.remove())
     cgroup.create()
     const own: PreparedMount[] = []
@@ -283,7 +284,7 @@ function specOf(execution: Execution, network: string | undefined, cgroupPath: s
   ]
   if (execution.network !== 'host')
     namespaces.push(network === undefined ? { type: 'network' } : { type: 'network', path: network })
-  const mounts: OciMount[] = defaultMounts(execution.shmSize ?? SHM)
+  const mounts: OciMount[] = mountsForUser(execution.shmSize ?? SHM, execution.network === 'host')
   return {
     ociVersion: '1.0.2',
     process: {

@@ -66,15 +66,22 @@ export interface Command {
   readonly optionsFirst?: boolean
   /** The exit code is that of a process it runs; Lamina's own failures, wrong usage too, are 125. */
   readonly runsProcess?: boolean
+  /**
+   * Names, containers' among them, that it looks into: files and processes in there may belong to other ids that an ordinary
+   * user has, so it then runs as root of his namespace, and with `enters` of the one that the running container is in.
+   */
+  looksInto?(args: unknown): readonly (string | undefined)[]
+  readonly enters?: boolean
   /** Returns the exit code (default 0). Throws coded errors; the boundary in main.ts prints them. */
   handler(args: unknown, context: Context): Result | Promise<Result>
 }
 
 /** Checks a command's types: `args` of the handler follow from `command` and `builder`. */
 export function defineCommand<const S extends string, const O extends OptionTable>(
-  definition: Omit<Command, 'command' | 'builder' | 'handler'> & {
+  definition: Omit<Command, 'command' | 'builder' | 'looksInto' | 'handler'> & {
     readonly command: S
     readonly builder: O
+    looksInto?(args: Args<S, O>): readonly (string | undefined)[]
     handler(args: Args<S, O>, context: Context): Result | Promise<Result>
   },
 ): Command {

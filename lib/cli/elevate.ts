@@ -19,3 +19,29 @@ export async function elevate(
   }
   return runAsNamespaceRoot({ LAMINA_ROOT: root, LAMINA_RUN: runRoot }, peer)
 }
+
+/** As `elevate`, when one of `names` is a container's: with `enters` into the namespace of the first one that runs. */
+export async function elevateToLookInto(
+  context: Pick<Context, 'root' | 'runRoot'>,
+  names: readonly (string | undefined)[],
+  enters: boolean,
+): Promise<number | undefined> {
+  const [{ Containers }, { splitPath }] = await Promise.all([
+    import('../runtime/containers.js'),
+    import('./operand.js'),
+  ])
+  const containers = new Containers(context.root, context.runRoot)
+  const found: string[] = []
+  for (const name of names) {
+    const plain = (splitPath(name ?? '')?.name ?? name ?? '').replace(/^container:/, '')
+    if (!/^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/.test(plain)) continue
+    try {
+      const { id, state } = await containers.find(plain)
+      found.push(state.status === 'running' ? id : '')
+    } catch (error) {
+      if ((error as { code?: unknown }).code !== 'NO_SUCH_CONTAINER') throw error
+    }
+  }
+  if (found.length === 0) return undefined
+  return elevate(context, enters ? found.find(id => id !== '') : undefined)
+}

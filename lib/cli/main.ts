@@ -83,6 +83,11 @@ async function dispatch(argv: readonly string[], streams: Streams, state: State)
   if (chosen !== undefined) process.env['LAMINA_ROOT'] = storeRoot({ LAMINA_ROOT: chosen })
   const { stdin, stdout, stderr } = streams
   const context = { root: storeRoot(), runRoot: runRoot(), debug: state.debug, stdin, stdout, stderr }
+  if (command.looksInto !== undefined && process.geteuid?.() !== 0) {
+    const { elevateToLookInto } = await import('./elevate.js')
+    const elsewhere = await elevateToLookInto(context, command.looksInto(parsed), command.enters === true)
+    if (elsewhere !== undefined) return elsewhere
+  }
   return (await command.handler(parsed, context)) ?? ExitCode.Ok
 }
 

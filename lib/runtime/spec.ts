@@ -10,7 +10,6 @@ import { RuntimeError } from './error.js'
 import {
   defaultDeviceRules,
   defaultDevices,
-  defaultMounts,
   maskedPaths,
   readonlyPaths,
   type NamespaceType,
@@ -19,7 +18,7 @@ import {
   type OciProcess,
   type OciSpec,
 } from './oci.js'
-import { hasSingleId, isRootless } from './rootless.js'
+import { mountsForUser } from './default-mounts.js'
 import { defaultProfile, type SeccompProfile } from './seccomp/profile.js'
 import type { Identity } from './user.js'
 
@@ -152,7 +151,7 @@ function mountList(config: ContainerConfig, resolved: Resolved): OciMount[] {
     options: ['bind', 'rprivate', ...(b.readOnly ? ['ro'] : [])],
   }))
   const taken = new Set(asked.map(m => m.destination))
-  const rest = [...defaultMounts(config.shmSize).map(m => adapt(m, config)), ...binds]
+  const rest = [...mountsForUser(config.shmSize, config.network === 'host').map(m => adapt(m, config)), ...binds]
     .filter(m => !taken.has(m.destination))
     .filter(m => !(m.destination === '/dev/mqueue' && taken.has('/dev')))
   const depth = (m: OciMount): number => m.destination.split('/').filter(Boolean).length
@@ -160,12 +159,6 @@ function mountList(config: ContainerConfig, resolved: Resolved): OciMount[] {
 }
 
 function adapt(m: OciMount, config: ContainerConfig): OciMount {
-  // Group 5 (tty) is not there in a namespace with a single id.
-  if (isRootless() && m.type === 'devpts' && hasSingleId())
-    return { ...m, options: m.options.filter(o => o !== 'gid=5') }
-  // sysfs shows a network namespace: one that this user namespace does not own cannot be mounted, only bound.
-  if (isRootless() && m.destination === '/sys' && config.network === 'host')
-    return { destination: '/sys', type: 'bind', source: '/sys', options: ['rbind', 'ro', 'nosuid', 'noexec', 'nodev'] }
   const writable = config.privileged && (m.destination === '/sys' || m.destination === '/sys/fs/cgroup')
   if (writable) return { ...m, options: m.options.filter(o => o !== 'ro') }
   // The host's own: another ipc namespace's /dev/shm would be a different place than the processes share.

@@ -1,12 +1,14 @@
 /**
  * Owns measuring a running container: CPU, memory, network, block I/O and processes, from its cgroup (v1 or v2) and its
- * network namespace's /proc/net/dev. CPU per cent is of one CPU, between two samples.
+ * network namespace's /proc/net/dev; of a container without cgroup from its processes. CPU per cent is of one CPU, between two samples.
  */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { totalmem } from 'node:os'
 import { Cgroup } from './cgroup/cgroup.js'
+import type { ContainerState } from './config.js'
 import type { Container } from './containers.js'
+import { processesOf, statOf } from './processes.js'
 
 export interface Sample {
   /** Milliseconds since the epoch. */
@@ -23,6 +25,7 @@ export interface Sample {
 }
 
 export function sample({ state }: Container): Sample {
+  if (state.cgroup === '') return sampleProcesses(state)
   const cgroup = Cgroup.at(state.cgroup)
   const text = (controller: string, file: string): string => {
     const directory = controller === '' ? cgroup.v2 : cgroup.of(controller)
@@ -49,6 +52,24 @@ export function sample({ state }: Container): Sample {
     ...traffic(state.pid),
     ...io,
     pids: number(text('pids', 'pids.current')) ?? cgroup.pids().length,
+  }
+}
+
+/** Without a cgroup: what its processes of now add up to. */
+function sampleProcesses(state: ContainerState): Sample {
+  const all = processesOf(state)
+    .map(statOf)
+    .filter(each => each !== undefined)
+  const sum = (of: 'cpu' | 'resident'): number => all.reduce((total, each) => total + each[of], 0)
+  return {
+    time: Date.now(),
+    cpu: sum('cpu'),
+    memory: sum('resident'),
+    memoryLimit: totalmem(),
+    ...traffic(state.pid),
+    read: 0,
+    written: 0,
+    pids: all.length,
   }
 }
 

@@ -9,8 +9,9 @@ import { join } from 'node:path'
 import { close } from '../sys/file.js'
 import { exitOf, pidfdSignal, signalNumber, type Exit } from '../sys/process.js'
 import { writeBundle } from './bundle.js'
-import { Cgroup } from './cgroup/cgroup.js'
-import type { ContainerConfig, ContainerState } from './config.js'
+import type { Cgroup } from './cgroup/cgroup.js'
+import { ownCgroup } from './cgroup/own.js'
+import type { ContainerState } from './config.js'
 import { bootId, ownStart, startOf, type Container, type Containers } from './containers.js'
 import { drained } from './drain.js'
 import { RuntimeError } from './error.js'
@@ -95,7 +96,7 @@ export class Supervisor {
   async start(beforeExec: () => Promise<void> = () => Promise.resolve()): Promise<void> {
     const { config, directory, runDirectory } = this.#container
     mkdirSync(runDirectory, { recursive: true, mode: 0o700 })
-    const cgroup = await cgroupFor(config)
+    const cgroup = await ownCgroup(`${config.cgroupParent}/${config.id}`)
     this.#update({
       status: 'running',
       supervisor: process.pid,
@@ -123,8 +124,7 @@ export class Supervisor {
         await opened?.close()
       })
       cgroup.create()
-      const ignore = (option: string, why: string): void =>
-        this.#options.warn(`${option} is not applied: ${why} was delegated to this user`)
+      const ignore = (option: string, why: string): void => this.#options.warn(`${option} is not applied: ${why}`)
       cgroup.limit(config.resources, isRootless() ? ignore : undefined)
       const { connectNetwork } = await import('./network/connect.js')
       const network = await connectNetwork(this.#containers, config, this.#options.warn)
@@ -312,18 +312,6 @@ export class Supervisor {
   resize(rows: number, columns: number): void {
     this.#running?.stdio.resize(rows, columns)
   }
-}
-
-/** The container's cgroup, not made yet. An ordinary user's is where one was delegated to him; else he has none. */
-async function cgroupFor({ cgroupParent, id }: ContainerConfig): Promise<Cgroup> {
-  const path = `${cgroupParent}/${id}`
-  if (!isRootless()) return new Cgroup(path)
-  const [{ delegated }, { hierarchies }] = await Promise.all([
-    import('./cgroup/delegation.js'),
-    import('./cgroup/hierarchy.js'),
-  ])
-  const { base, hierarchies: mine } = delegated(hierarchies())
-  return new Cgroup(base === '' ? '' : `${base}${path}`, mine)
 }
 
 function settled(milliseconds: number): Promise<void> {

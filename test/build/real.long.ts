@@ -37,12 +37,12 @@ t.test('real images', { skip: missing, timeout: 1_800_000 }, async t => {
   lamina('import', '--change', `ENV PATH=${PATH}`, tar, 'debian-dev')
   writeFileSync(tar, '')
 
-  await t.test('C to scratch', async t => {
+  await t.test('C to scratch', { timeout: 600_000 }, async t => {
     lamina('build', '-q', '-t', 'c', contexts.c)
     t.equal(lamina('run', '--rm', 'c', 'a', 'b'), 'hello 3\n')
     t.equal(lamina('ls', 'c'), 'hello\n', 'nothing but the program')
   })
-  await t.test('Python', async t => {
+  await t.test('Python', { timeout: 600_000 }, async t => {
     lamina('build', '-q', '-t', 'python', contexts.python)
     t.equal(lamina('run', '--rm', 'python', '20', '22'), '{"sum": 42}\n')
   })
@@ -55,7 +55,7 @@ t.test('real images', { skip: missing, timeout: 1_800_000 }, async t => {
     lamina('run', '-d', '--name', image, '-p', `127.0.0.1:${port}:${port}`, image)
     try {
       let text = ''
-      for (let tries = 0; tries < 100 && text === ''; tries++) {
+      for (let tries = 0; tries < 600 && text === ''; tries++) {
         await new Promise(resolve => setTimeout(resolve, 200))
         text = await fetch(`http://127.0.0.1:${port}/`).then(
           r => r.text(),
@@ -67,13 +67,13 @@ t.test('real images', { skip: missing, timeout: 1_800_000 }, async t => {
       lamina('rm', '-f', image)
     }
   }
-  await t.test('Node with npm ci', async t => {
+  await t.test('Node with npm ci', { timeout: 600_000 }, async t => {
     lamina('build', '-q', ...registrySecret(), '-t', 'node', contexts.node)
     await reached(t, 'node', 8080, 'two hours are 7200000 ms')
     t.match(lamina('ls', 'node:/app'), /node_modules/)
     t.equal(lamina('ls', '-a', 'node:/root').includes('.npm'), false, 'the cache is no part of the image')
   })
-  await t.test('nginx', async t => {
+  await t.test('nginx', { timeout: 600_000 }, async t => {
     lamina('build', '-q', '-t', 'nginx', contexts.nginx)
     await reached(t, 'nginx', 8081, 'from nginx\n')
   })

@@ -4,9 +4,11 @@
  */
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
+import type { Test } from 'tap'
+import { Lamina } from './lamina.js'
 import { cable, makeNamespace, type Namespace } from './namespace.js'
 
-export const NOBODY = 65534
+const NOBODY = 65534
 
 /** Why there can be no such login here; false when there can. */
 export function unableToLogin(): string | false {
@@ -15,7 +17,7 @@ export function unableToLogin(): string | false {
   return lacks === undefined ? false : `${lacks} is not installed`
 }
 
-export interface Login {
+interface Login {
   /** Words to put before a command that the user is to run. */
   readonly prefix: readonly string[]
   /** Where he is, as root. */
@@ -54,4 +56,19 @@ export async function login({ ids, tun }: { ids: boolean; tun: boolean }): Promi
       outside.close()
     },
   }
+}
+
+/** A login for one test, and Lamina as its user has it. */
+export async function loggedIn(
+  t: Test,
+  options: Parameters<typeof login>[0],
+): Promise<{ user: Login; lamina: Lamina }> {
+  const user = await login(options)
+  const lamina = new Lamina(user.prefix)
+  t.teardown(() => {
+    lamina.close()
+    user.close()
+  })
+  lamina.giveTo(NOBODY)
+  return { user, lamina }
 }

@@ -1,9 +1,9 @@
-import t, { type Test } from 'tap'
+import t from 'tap'
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { Lamina, unable, until } from './lamina.js'
-import { login, NOBODY, unableToLogin, type Login } from './login.js'
+import { unable, until } from './lamina.js'
+import { loggedIn, unableToLogin } from './login.js'
 import { ask, service } from './port-programs.js'
 
 t.setTimeout(900_000)
@@ -14,18 +14,6 @@ function unableHere(program?: string): string | false {
     p => !existsSync(p),
   )
   return lacks === undefined ? false : `${lacks} is not installed`
-}
-
-/** A login for one test, and Lamina as its user has it. */
-async function loggedIn(t: Test, options: Parameters<typeof login>[0]): Promise<{ user: Login; lamina: Lamina }> {
-  const user = await login(options)
-  const lamina = new Lamina(user.prefix)
-  t.teardown(() => {
-    lamina.close()
-    user.close()
-  })
-  lamina.giveTo(NOBODY)
-  return { user, lamina }
 }
 
 for (const program of ['pasta', 'slirp4netns'])

@@ -55,6 +55,9 @@ export const command = defineCommand({
     const { root, stdin, stdout, stderr, debug } = context
     if (args.context === undefined)
       throw new UsageError('a context is needed: a directory, a tar, a URL, or - for stdin')
+    const { elevate } = await import('../elevate.js')
+    const elsewhere = await elevate(context)
+    if (elsewhere !== undefined) return elsewhere
     const [{ Store }, { ImageStore }, { openContext, textOfFailed }, { build }, scope, platform, output] =
       await Promise.all([
         import('../../image/store.js'),

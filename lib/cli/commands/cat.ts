@@ -6,6 +6,7 @@ export const command = defineCommand({
   describe: 'Print files of an image or container: IMAGE:PATH',
   builder: {},
   examples: [['cat debian:12:/etc/os-release', 'symlinks are followed inside the image']],
+  looksInto: args => args.file,
   async handler(args, { root, runRoot, stdout }) {
     const [{ Operands, splitPath }, { MergedTree }, { fileChunks, findEntry }, { writeAll }] = await Promise.all([
       import('../operand.js'),

@@ -25,6 +25,7 @@ export const command = defineCommand({
   ],
   epilogue:
     'Exit code 0: all rules hold (or are disabled); 1: one does not, or the image cannot be read; 2: wrong usage.',
+  looksInto: args => [args.image],
   async handler(args, { root, runRoot, stdout }) {
     const [
       { readFileSync, writeFileSync, existsSync },

@@ -18,6 +18,7 @@ export const command = defineCommand({
   examples: [['commit work mine:1', 'Only what changed is read']],
   epilogue:
     'SOURCE_DATE_EPOCH (seconds) fixes the time of the image and the latest of its files. A running container is committed as it is found: stop or pause it for a consistent image.',
+  looksInto: args => [args.container],
   async handler(args, { root, runRoot, stdout, stderr }) {
     const [{ Containers }, { Store }, { ImageWriter }, { commitUpper }, { openUpperLayer }, { bytesOf }] =
       await Promise.all([

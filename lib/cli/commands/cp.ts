@@ -18,6 +18,8 @@ export const command = defineCommand({
   ],
   epilogue:
     'FROM is NAME:PATH, a path of this machine, or - for a tar on standard input; TO is CONTAINER:PATH, a path of this machine, or - for a tar on standard output. NAME is an image, container, layer or archive. PATH/. copies what is in a directory. What is copied belongs to who copies it (in a container: root), with -a and from a tar to its owner there.',
+  looksInto: args => [args.to, args.from],
+  enters: true,
   async handler(args, { root, runRoot, stdin, stdout, stderr }) {
     const [{ Operands, splitPath }, sources, { printable, printableBytes }] = await Promise.all([
       import('../operand.js'),

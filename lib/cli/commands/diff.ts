@@ -28,6 +28,7 @@ export const command = defineCommand({
   ],
   epilogue:
     'A and B are each an image, a container, a layer (diffID) or a directory (a path); image:, container:, layer: and dir: say which. A alone: a container against its image, an image or layer against the layers below its last.',
+  looksInto: args => [args.a, args.b],
   async handler(args, { root, runRoot, stdout }) {
     const forms = ['json', 'stat', 'content', 'nameOnly', 'tar'] as const
     if (forms.filter(f => args[f] === true).length > 1) {

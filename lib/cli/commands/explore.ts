@@ -25,6 +25,7 @@ export const command = defineCommand({
   ],
   epilogue:
     'IMAGE is an image, a container, a layer, an archive or a directory (image:, container:, layer:, archive:, dir: say which).',
+  looksInto: args => [args.image, args.compare],
   async handler(args, { root, runRoot, stdin, stdout, stderr }) {
     const [{ Operands }, { openLayered }, dataset, { MergedTree }, { printableBytes }, { bytesOf }] = await Promise.all(
       [

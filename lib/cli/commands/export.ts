@@ -5,6 +5,7 @@ export const command = defineCommand({
   command: 'export <name>',
   describe: "Write a container's or image's filesystem as a tar",
   builder: { output: { alias: 'o', type: 'string', requiresArg: true, describe: 'File; default: standard output' } },
+  looksInto: args => [args.name],
   async handler(args, { root, runRoot, stdout }) {
     if (args.output === undefined && stdout.isTTY === true)
       throw new UsageError('standard output is a terminal: use -o FILE or redirect it')

@@ -30,6 +30,7 @@ export const command = defineCommand({
     ['find debian:12 --perm /6000 --type f', 'programs that run as another user'],
     ['find mine:1:/var --size +1m', 'what is large'],
   ],
+  looksInto: args => [args.where],
   async handler(args, { root, runRoot, stdout }) {
     const [
       { Operands, splitPath },

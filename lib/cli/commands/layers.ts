@@ -19,6 +19,7 @@ export const command = defineCommand({
   ],
   epilogue:
     'IMAGE is an image, a container, a layer, an archive or a directory (image:, container:, layer:, archive:, dir: say which). Bytes are file data as layers store it, hard links once. Wasted: stored by a layer and hidden in the finished image, counted once each. Efficiency: the visible share.',
+  looksInto: args => [args.image],
   async handler(args, { root, runRoot, stdout }) {
     const [
       { Operands },

@@ -17,6 +17,7 @@ export const command = defineCommand({
     ['ls -l debian:12:/etc', 'owners by the names the image gives them'],
     ['ls mine:1', 'the root directory'],
   ],
+  looksInto: args => args.directory,
   async handler(args, { root, runRoot, stdout }) {
     const [{ Operands, splitPath }, { MergedTree }, { findEntry, namesIn }, change, { printableBytes }, describe] =
       await Promise.all([

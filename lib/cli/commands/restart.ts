@@ -7,6 +7,9 @@ export const command = defineCommand({
   builder: { time: { alias: ['t', 'timeout'], type: 'string', describe: 'Seconds to wait before SIGKILL' } },
   async handler(args, { root, runRoot, stdout }) {
     if (args.time !== undefined && !/^-?\d+$/.test(args.time)) throw new UsageError(`--time ${args.time}: is no number`)
+    const { elevate } = await import('../elevate.js')
+    const elsewhere = await elevate({ root, runRoot })
+    if (elsewhere !== undefined) return elsewhere
     const { Containers } = await import('../../runtime/containers.js')
     const containers = new Containers(root, runRoot)
     const [{ stopContainer }, { stopSignalOf }, { startInBackground }, { printable }] = await Promise.all([
@@ -24,5 +27,6 @@ export const command = defineCommand({
       await startInBackground(containers, await containers.find(container.id)).started
       stdout.write(`${printable(name)}\n`)
     }
+    return 0
   },
 })

@@ -7,16 +7,18 @@ export const command = defineCommand({
   describe: 'Show the processes of a container',
   builder: {},
   optionsFirst: true,
+  looksInto: args => [args.container],
+  enters: true,
   async handler(args, { root, runRoot, stdout }) {
     const { Containers } = await import('../../runtime/containers.js')
     const containers = new Containers(root, runRoot)
-    const [{ Cgroup }, { RuntimeError }] = await Promise.all([
-      import('../../runtime/cgroup/cgroup.js'),
+    const [{ processesOf }, { RuntimeError }] = await Promise.all([
+      import('../../runtime/processes.js'),
       import('../../runtime/error.js'),
     ])
     const { config, state } = await containers.find(args.container)
     if (state.status !== 'running') throw new RuntimeError('WRONG_STATE', `top ${config.name}: it is not running`)
-    const pids = Cgroup.at(state.cgroup).pids()
+    const pids = processesOf(state)
     const words = args.options.length > 0 ? args.options : ['-o', 'uid,pid,ppid,pcpu,stime,tty,time,args']
     const ps = spawnSync('ps', [...words, '-p', pids.join(',')], { encoding: 'utf8' })
     if (ps.error !== undefined) throw new RuntimeError('UNSUPPORTED', 'top: this machine has no ps (package procps)')

@@ -7,6 +7,7 @@ export const command = defineCommand({
   describe: 'Show which layers of an image or container added, changed or removed a path',
   builder: { ...jsonOption },
   examples: [['which-layer mine:1 /etc/passwd', 'the last line is the layer that it comes from']],
+  looksInto: args => [args.image],
   async handler(args, { root, runRoot, stdout }) {
     const [
       { Operands },

@@ -81,16 +81,12 @@ export class Cgroup {
       const directory = this.of(limit.controller)
       const there = directory !== undefined && existsSync(join(directory, limit.file))
       if (!there && limit.implied) continue
-      const lacks = directory === undefined ? `no ${limit.controller} cgroup` : `no ${limit.file}`
+      const lacks = directory === undefined ? this.#lacks(limit.controller) : `this kernel has no ${limit.file}`
       if (there) {
         // Memory alone cannot be raised above, nor both together be lowered below what the other still is.
         if (this.#write(limit) !== undefined) again.push(limit)
       } else if (ignore !== undefined) ignore(limit.option, lacks)
-      else
-        throw new RuntimeError(
-          'UNSUPPORTED',
-          `${limit.option}: this ${directory === undefined ? 'machine' : 'kernel'} has ${lacks}`,
-        )
+      else throw new RuntimeError('UNSUPPORTED', `${limit.option}: ${lacks}`)
     }
     for (const limit of again) {
       const code = this.#write(limit)
@@ -98,6 +94,12 @@ export class Cgroup {
       const { option, value, file } = limit
       throw new RuntimeError('INVALID', `${option}: the kernel refuses ${value} for ${file} (${code})`)
     }
+  }
+
+  #lacks(controller: string): string {
+    return this.path === ''
+      ? `no ${controller} cgroup was delegated to this user`
+      : `this machine has no ${controller} cgroup`
   }
 
   /** Undefined, or the errno's name. */
@@ -144,7 +146,7 @@ export class Cgroup {
       return
     }
     const freezer = this.of('freezer')
-    if (freezer === undefined) throw new RuntimeError('UNSUPPORTED', 'pause: this machine has no freezer cgroup')
+    if (freezer === undefined) throw new RuntimeError('UNSUPPORTED', `pause: ${this.#lacks('freezer')}`)
     const state = frozen ? 'FROZEN' : 'THAWED'
     writeFileSync(join(freezer, 'freezer.state'), state)
     await until(
