@@ -5,6 +5,7 @@ import type { StoredImage } from '../image/images.js'
 import type { Store } from '../image/store.js'
 import type { Layer } from '../layer/layer.js'
 import type { ContainerRoot } from '../runtime/config.js'
+import type { Container } from '../runtime/containers.js'
 
 /** The caller closes the layers. `image` is undefined for a directory, and for an image that is gone from the store. */
 export async function containerBase(
@@ -23,4 +24,21 @@ export async function containerBase(
   const image = resolveImage(store, root.id)
   const path = ensureChain(store, store.tmp, root.layers as DiffID[])
   return { lowers: [openIndex(bytesOf(path), bytesOf(store.objects))], image }
+}
+
+/** What a container changed, over its `lowers`: its upper, where the mountpoints that its mounts needed are no change. */
+export async function containerUpper({ directory, config }: Container, lowers: readonly Layer[]): Promise<Layer> {
+  const [{ openUpperLayer }, { tracesOf }, { mountpointsOf }] = await Promise.all([
+    import('../layer/copies.js'),
+    import('../diff/traces.js'),
+    import('../runtime/default-mounts.js'),
+  ])
+  const upper = openUpperLayer(bytesOf(directory))
+  try {
+    upper.hidden = tracesOf(upper, lowers, mountpointsOf(config).map(bytesOf))
+    return upper
+  } catch (error) {
+    upper.close()
+    throw error
+  }
 }

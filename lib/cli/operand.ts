@@ -173,8 +173,10 @@ export class Operands {
     const { root } = container.config
     const base =
       root.kind === 'directory' ? [await this.#openDirectory(root.path)] : await this.#chain(root.layers as DiffID[])
-    const { openUpperLayer } = await import('../layer/copies.js')
-    const upper = this.#open(`container:${container.directory}`, () => openUpperLayer(bytesOf(container.directory)))
+    const { containerUpper } = await import('./container-base.js')
+    const key = `container:${container.directory}`
+    const opened = this.#layers.get(key) ?? (await containerUpper(container, base))
+    const upper = this.#open(key, () => opened)
     return { kind: 'container', name, container, layers: [upper, ...base], base }
   }
 

@@ -201,7 +201,10 @@ export class MergedTree {
   candidates(dir: Entry, parts: number = dir.parts.length): string[] {
     const names = new Set<string>()
     for (const part of dir.parts.slice(0, parts)) {
-      const r = part.layer.list(part.node, name => names.add(name))
+      const { hidden } = part.layer
+      const r = part.layer.list(part.node, name => {
+        if (hidden?.has(childPath(part.path, name)) !== true) names.add(name)
+      })
       if (r < 0) throw new FsError(r, 'readdir', part.path)
     }
     return [...names].sort()
@@ -368,6 +371,7 @@ class Search {
     while (!this.last) {
       const dir = this.#dirs[this.#at++] as Part
       const path = this.#path.startsWith('/') ? this.#path : childPath(dir.path, this.#path)
+      if (dir.layer.hidden?.has(path) === true) continue
       const node = this.#path.includes('/') ? this.#walk(dir) : dir.layer.lookup(dir.node, this.#path, scratch)
       if (node >= 0) return { layer: dir.layer, index: dir.index, node, path }
       if (node !== -E.ENOENT && node !== -E.ENOTDIR) throw new FsError(node, 'lookup', path)

@@ -75,6 +75,7 @@ export class DirectoryLayer implements Layer {
   readonly guarded: boolean
   /** Of an upper: what its hard-link index has. */
   copies: Copies | undefined
+  hidden: ReadonlySet<string> | undefined
 
   readonly #fd: number
   // One slot per node, in parallel arrays: cheaper than an object each.

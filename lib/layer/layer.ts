@@ -20,6 +20,9 @@ export interface Layer {
   /** Of an upper: copies of files below it that names which it does not have lead to (copies.ts). */
   readonly copies?: Copies | undefined
 
+  /** Paths (byte strings) that are here and mean nothing: who tells changes passes over them. */
+  readonly hidden?: ReadonlySet<string> | undefined
+
   /**
    * Finds `name` in `dir` and fills `st`. A whiteout in any encoding is answered as a char device 0:0
    * (`isWhiteout(st)`); marks such as `.wh.x` themselves are never found. Returns the node, or `-errno` (ENOENT).

@@ -1,4 +1,5 @@
-/** Owns the mounts that every container and build step has, as this user can make them. */
+/** Owns the mounts that every container and build step has, as this user can make them; and where a container has mounts. */
+import type { ContainerConfig } from './config.js'
 import { defaultMounts, type OciMount } from './oci.js'
 import { hasSingleId, isRootless } from './rootless.js'
 
@@ -15,4 +16,10 @@ function withoutRoot(m: OciMount, hostNetwork: boolean): OciMount {
   if (m.destination === '/sys' && hostNetwork)
     return { destination: '/sys', type: 'bind', source: '/sys', options: ['rbind', 'ro', 'nosuid', 'noexec', 'nodev'] }
   return m
+}
+
+/** Absolute paths at which something is mounted in a container. */
+export function mountpointsOf({ mounts, shmSize }: Pick<ContainerConfig, 'mounts' | 'shmSize'>): string[] {
+  const files = ['/etc/hosts', '/etc/hostname', '/etc/resolv.conf']
+  return [...defaultMounts(shmSize), ...mounts].map(m => m.destination).concat(files)
 }

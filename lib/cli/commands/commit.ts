@@ -20,20 +20,17 @@ export const command = defineCommand({
     'SOURCE_DATE_EPOCH (seconds) fixes the time of the image and the latest of its files. A running container is committed as it is found: stop or pause it for a consistent image.',
   looksInto: args => [args.container],
   async handler(args, { root, runRoot, stdout, stderr }) {
-    const [{ Containers }, { Store }, { ImageWriter }, { commitUpper }, { openUpperLayer }, { bytesOf }] =
-      await Promise.all([
-        import('../../runtime/containers.js'),
-        import('../../image/store.js'),
-        import('../../image/writer.js'),
-        import('../../image/commit.js'),
-        import('../../layer/copies.js'),
-        import('../../bytes.js'),
-      ])
+    const [{ Containers }, { Store }, { ImageWriter }, { commitUpper }] = await Promise.all([
+      import('../../runtime/containers.js'),
+      import('../../image/store.js'),
+      import('../../image/writer.js'),
+      import('../../image/commit.js'),
+    ])
     const container = await new Containers(root, runRoot).find(args.container)
     const writer = await ImageWriter.open(Store.open(root))
-    const { containerBase } = await import('../container-base.js')
-    const upper = openUpperLayer(bytesOf(container.directory))
+    const { containerBase, containerUpper } = await import('../container-base.js')
     const base = await containerBase(writer.store, container.config.root)
+    const upper = await containerUpper(container, base.lowers)
     try {
       const epoch = process.env['SOURCE_DATE_EPOCH']
       const image = await commitUpper(writer, upper, base.lowers, base.image, {

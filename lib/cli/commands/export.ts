@@ -24,13 +24,9 @@ export const command = defineCommand({
       if ((error as { code?: string }).code !== 'NO_SUCH_CONTAINER') throw error
       return writeOut(out.exportImage(store, resolveImage(store, args.name)), args.output, stdout)
     }
-    const [{ containerBase }, { openUpperLayer }, { bytesOf }] = await Promise.all([
-      import('../container-base.js'),
-      import('../../layer/copies.js'),
-      import('../../bytes.js'),
-    ])
-    const upper = openUpperLayer(bytesOf(container.directory))
+    const { containerBase, containerUpper } = await import('../container-base.js')
     const { lowers } = await containerBase(store, container.config.root)
+    const upper = await containerUpper(container, lowers)
     try {
       await writeOut(out.exportLayers([upper, ...lowers]), args.output, stdout)
     } finally {
