@@ -27,7 +27,8 @@ const starts = {
   inspect:
     'cli/commands/diff cli/commands/layers cli/commands/ls cli/commands/cat cli/commands/images cli/operand cli/layered ' +
     'cli/inside cli/print cli/human cli/describe-change image/store image/chain image/images layer/indexed layer/copies ' +
-    'layer/directory runtime/containers diff/compare diff/analysis diff/lines diff/merged cli/stream',
+    'layer/directory runtime/containers diff/compare diff/analysis diff/lines diff/merged cli/stream cli/container-base ' +
+    'diff/traces runtime/default-mounts',
   build:
     'cli/commands/build build/image-store build/context build/build build/scope build/platform build/output ' +
     'build/progress cli/base-image cli/build-network cli/build-executor image/http',
