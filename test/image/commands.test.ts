@@ -70,6 +70,9 @@ t.test('in by every door, listed, named, out again, gone', async t => {
   t.match(JSON.parse(await out('images', '--json')), [
     { repository: 'test/image', tag: '1', id: image.config, layers: 2 },
   ])
+  t.equal(await out('images', '--format', '{{.Repository}}:{{.Tag}} {{.ID}}'), `test/image:1 ${id}\n`)
+  t.match(await out('images', '--format', 'table {{.Tag}}\t{{.ID}}'), new RegExp(`^TAG +IMAGE ID\n1 +${id}\n$`))
+  t.equal(await out('history', 'test/image:1', '--format', '{{.Step}} {{.CreatedBy}}'), '2 step 1\n1 step 0\n')
   await out('tag', 'test/image:1', 'test/image:other')
   t.match(await out('history', 'test/image:1'), /step 1[^]*step 0/)
   t.match(JSON.parse(await out('inspect', 'test/image:1')), [

@@ -81,6 +81,13 @@ t.test('the life of a container in the background', { skip, timeout: 900_000 }, 
       .split('\n')
       .map(l => (JSON.parse(l) as { action: string }).action)
     t.match(actions.join(' '), /^create start pause unpause die start pause die destroy$/)
+    const template = '{{.Action}} {{index .Actor.Attributes "name"}}'
+    const last = lamina.out('events', '--since', '5m', '--until', '0s', '--format', template).split('\n').at(-1)
+    t.equal(last, 'destroy two')
+    t.equal(lamina.out('network', 'ls', '--format', '{{.Name}} {{.Driver}}'), 'bridge bridge')
+    lamina.out('volume', 'create', 'kept')
+    t.equal(lamina.out('volume', 'ls', '--format', '{{.Name}} {{.Driver}}'), 'kept local')
+    lamina.out('volume', 'rm', 'kept')
   })
 
   t.test('attach gets what is written from then on, and the exit code', async t => {

@@ -2,6 +2,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { defineCommand, jsonOption } from '../command.js'
+import { formatOption } from '../format.js'
 import { printable } from '../printable.js'
 
 export const command = defineCommand({
@@ -9,6 +10,7 @@ export const command = defineCommand({
   describe: 'Show what happens to containers',
   builder: {
     ...jsonOption,
+    ...formatOption,
     since: { type: 'string', describe: 'From a time or an age on; without it only what comes' },
     until: { type: 'string', describe: 'Until a time or an age; then it ends' },
     filter: { alias: 'f', type: 'string', array: true, describe: 'Only container=NAME, event=ACTION, image=NAME' },
@@ -46,6 +48,13 @@ export const command = defineCommand({
         const attributes = Object.entries({ image: e.image, name: e.name, ...e.attributes }).map(
           ([k, v]) => `${k}=${v}`,
         )
+        if (args.format !== undefined) {
+          const { printFormatted } = await import('../format.js')
+          const Actor = { ID: e.id, Attributes: { image: e.image, name: e.name, ...e.attributes } }
+          const view = { Type: e.type, Action: e.action, ID: e.id, From: e.image, Name: e.name, Time: e.time, Actor }
+          printFormatted(stdout, [{ ...view, Status: e.action }], args.format)
+          continue
+        }
         stdout.write(
           args.json === true
             ? `${JSON.stringify(e)}\n`

@@ -1,13 +1,19 @@
 /** `lamina history`: how an image came to be, newest step first. */
 import { join } from 'node:path'
 import { defineCommand, jsonOption, quietOption } from '../command.js'
+import { formatOption } from '../format.js'
 import { ago, size } from '../human.js'
 import { printJson, printTable } from '../print.js'
 
 export const command = defineCommand({
   command: 'history <image>',
   describe: 'Show the steps that made an image',
-  builder: { ...jsonOption, ...quietOption, 'no-trunc': { type: 'boolean', describe: 'Show whole commands' } },
+  builder: {
+    ...jsonOption,
+    ...quietOption,
+    ...formatOption,
+    'no-trunc': { type: 'boolean', describe: 'Show whole commands' },
+  },
   async handler(args, { root, stdout }) {
     const [{ Store }, { resolveImage }, { imageHistory }] = await Promise.all([
       import('../../image/store.js'),
@@ -27,6 +33,22 @@ export const command = defineCommand({
     if (args.json === true) return printJson(stdout, steps)
     const id = (text: string | undefined): string =>
       text === undefined ? '<missing>' : args.noTrunc === true ? text : text.slice(7, 19)
+    const since = (created: string | undefined): string => (created === undefined ? 'N/A' : ago(Date.parse(created)))
+    if (args.format !== undefined) {
+      const { printFormatted } = await import('../format.js')
+      const views = steps.map(s => ({
+        ID: id(s.id),
+        CreatedSince: since(s.created),
+        CreatedAt: s.created ?? 'N/A',
+        CreatedBy: s.createdBy,
+        Size: size(s.size),
+        Comment: s.comment,
+        Step: s.step,
+        Line: s.line ?? '',
+        Layer: s.layer === undefined ? '' : id(s.layer),
+      }))
+      return printFormatted(stdout, views, args.format, { ID: 'IMAGE', CreatedSince: 'CREATED' })
+    }
     if (args.quiet === true) {
       for (const step of steps) stdout.write(`${id(step.id)}\n`)
       return
@@ -34,7 +56,7 @@ export const command = defineCommand({
     const cut = (text: string): string => (args.noTrunc === true || text.length <= 45 ? text : `${text.slice(0, 44)}…`)
     printTable(stdout, steps, [
       { heading: 'IMAGE', cell: s => id(s.id) },
-      { heading: 'CREATED', cell: s => (s.created === undefined ? 'N/A' : ago(Date.parse(s.created))) },
+      { heading: 'CREATED', cell: s => since(s.created) },
       { heading: 'CREATED BY', cell: s => cut(s.createdBy.replace(/\s+/g, ' ')) },
       { heading: 'SIZE', cell: s => size(s.size) },
       { heading: 'COMMENT', cell: s => s.comment },

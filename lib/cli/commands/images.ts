@@ -1,5 +1,6 @@
 /** `lamina images`: what is in the store. */
 import { defineCommand, jsonOption, quietOption } from '../command.js'
+import { formatOption } from '../format.js'
 import { ago, size } from '../human.js'
 import { printJson, printTable } from '../print.js'
 
@@ -9,6 +10,7 @@ export const command = defineCommand({
   builder: {
     ...jsonOption,
     ...quietOption,
+    ...formatOption,
     all: { alias: 'a', type: 'boolean', describe: 'For Docker’s sake: there are no hidden images' },
     digests: { type: 'boolean', describe: 'Show digests' },
     'no-trunc': { type: 'boolean', describe: 'Show whole IDs' },
@@ -62,6 +64,19 @@ export const command = defineCommand({
       return
     }
     const id = (text: string): string => (args.noTrunc === true ? text : text.slice(7, 19))
+    if (args.format !== undefined) {
+      const { printFormatted } = await import('../format.js')
+      const views = shown.map(r => ({
+        ID: id(r.id),
+        Repository: r.repository,
+        Tag: r.tag,
+        Digest: r.image.digest,
+        CreatedSince: r.created === 0 ? 'N/A' : ago(r.created),
+        CreatedAt: r.created === 0 ? 'N/A' : new Date(r.created).toISOString(),
+        Size: size(r.size),
+      }))
+      return printFormatted(stdout, views, args.format, { ID: 'IMAGE ID', CreatedSince: 'CREATED' })
+    }
     if (args.quiet === true) {
       for (const unique of new Set(shown.map(r => id(r.id)))) stdout.write(`${unique}\n`)
       return
