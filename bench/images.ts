@@ -194,8 +194,9 @@ async function mountRows(): Promise<void> {
     }
     layers.push(await writer.addTree(root, { compression: 'none' }))
   }
-  const start = performance.now()
   await writer.addImage({ os: 'linux', architecture: 'amd64' }, layers, ['docker.io/bench/large:1'])
+  const start = performance.now()
+  imageLowers(store, resolveImage(store, 'bench/large:1'))
   say({ row: 'flatten', ms: Math.round(performance.now() - start), files: LAYERS * FILES })
   const empty = await writer.addTree(new TreeInode(0o040755), { compression: 'none' })
   await writer.addImage({ os: 'linux', architecture: 'amd64' }, [empty], ['docker.io/bench/empty:1'])

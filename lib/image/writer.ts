@@ -174,7 +174,10 @@ export class ImageWriter {
     return ingest.finish()
   }
 
-  /** Makes an image of layers (base first) that the store has. `config.rootfs` is set from them. Throws ImageError. */
+  /**
+   * Makes an image of layers (base first) that the store has; it is flattened when it is mounted first: a build that is
+   * pushed never needs it. `config.rootfs` is set from them. Throws ImageError.
+   */
   addImage(
     config: Omit<ImageConfig, 'rootfs'>,
     layers: readonly StoredLayer[],
@@ -185,7 +188,7 @@ export class ImageWriter {
     return addImage(
       this.store,
       this.#session,
-      { config: Buffer.from(JSON.stringify(full)), layers, annotations },
+      { config: Buffer.from(JSON.stringify(full)), layers, annotations, own: true },
       names,
     )
   }

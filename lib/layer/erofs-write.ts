@@ -25,48 +25,25 @@ import {
   xattrIndex,
   xattrSuffix,
 } from './erofs-format.js'
+import {
+  INLINE_TAIL,
+  DIRENT,
+  XATTR_HEADER,
+  METACOPY,
+  REDIRECT,
+  OBJECT_XATTRS,
+  MAX_XATTRS,
+  chunkBits,
+  entrySize,
+  escapeOverlay,
+  layDirectory,
+  place,
+  type Plan,
+  type XattrPlan,
+  type Xattr,
+} from './erofs-layout.js'
 import { seal, sealSize } from './index-bytes.js'
 import type { TreeInode } from './tree.js'
-
-/** A directory's tail stays beside its inode up to this size; longer ones get a block of their own. */
-const INLINE_TAIL = 2048
-const DIRENT = 12
-const XATTR_HEADER = 12
-const MAX_XATTRS = 256 * 1024
-
-/** One inode's place and form, decided in the first pass. */
-interface Plan {
-  readonly inode: TreeInode
-  readonly parent: TreeInode
-  /** Byte offset in the image. */
-  at: number
-  readonly header: 32 | 64
-  layout: number
-  /** Bytes of its xattrs. They are laid out again when they are written: kept, they would be most of the memory. */
-  readonly xattrs: number
-  /** Bytes behind the xattrs: directory tail, symlink target or chunk table. */
-  tail: number
-  /** Blocks of its own, and where they start counting from the data area. */
-  blocks: number
-  firstBlock: number
-  /** Directories: sorted names with `.` and `..`, and how many entries each block takes. */
-  readonly names: string[] | undefined
-  readonly perBlock: number[] | undefined
-  size: number
-}
-
-interface XattrPlan {
-  readonly shared: number[]
-  readonly inline: Xattr[]
-  readonly size: number
-}
-
-interface Xattr {
-  readonly index: number
-  readonly suffix: string
-  /** Byte string. */
-  readonly value: string
-}
 
 /** The image could not be laid out: a limit of the format. `path` is not known here, `reason` is one line. */
 export class IndexLimitError extends Error {
@@ -93,6 +70,8 @@ class IndexWriter {
   #sharedBytes = 0
   #epoch = 0
   #image: Buffer = Buffer.alloc(0)
+  #view: DataView = new DataView(new ArrayBuffer(0))
+  #metacopy = -1
 
   constructor(root: TreeInode) {
     this.#root = root
@@ -116,6 +95,7 @@ class IndexWriter {
     const dataBlock = sharedBlock + Math.ceil(this.#sharedBytes / BLOCK)
     const total = dataBlock + blocks
     this.#image = Buffer.alloc(total * BLOCK + sealSize(total))
+    this.#view = new DataView(this.#image.buffer, this.#image.byteOffset, this.#image.length)
     for (const plan of this.#plans) this.#writeInode(plan, dataBlock)
     this.#writeShared(sharedBlock)
     this.#writeSuperblock(total, sharedBlock)
@@ -177,7 +157,7 @@ class IndexWriter {
   }
 
   #plan(inode: TreeInode, parent: TreeInode): Plan {
-    const xattrs = this.#planXattrs(inode)?.size ?? 0
+    const xattrs = this.#isPlain(inode) ? this.#objectXattrs() : (this.#planXattrs(inode)?.size ?? 0)
     const type = inode.mode & S.IFMT
     const names = inode.children && [...inode.children.keys(), '.', '..'].sort()
     const perBlock: number[] | undefined = names && []
@@ -222,6 +202,23 @@ class IndexWriter {
     return plan
   }
 
+  /** A file that has an object of its own and no other xattr: most are, and their layout is always the same. */
+  #isPlain({ object, xattrs, outerLink, opaque, implicit }: TreeInode): boolean {
+    return (
+      object !== '' &&
+      xattrs === undefined &&
+      outerLink === '' &&
+      !opaque &&
+      !implicit &&
+      this.#redirects.get(object) === 1
+    )
+  }
+
+  #objectXattrs(): number {
+    if (this.#metacopy < 0) this.#metacopy = this.#share(METACOPY)
+    return OBJECT_XATTRS
+  }
+
   #planXattrs(inode: TreeInode): XattrPlan | undefined {
     const all: [Xattr, boolean][] = []
     if (inode.xattrs !== undefined)
@@ -234,9 +231,9 @@ class IndexWriter {
         all.push([{ index, suffix, value }, (this.#xattrUses.get(`${name}\0${value}`) ?? 0) > 1])
       }
     if (inode.object !== '') {
-      all.push([{ index: 4, suffix: 'overlay.metacopy', value: '' }, true])
+      all.push([METACOPY, true])
       const shared = (this.#redirects.get(inode.object) ?? 0) > 1
-      all.push([{ index: 4, suffix: 'overlay.redirect', value: redirectOf(inode.object) }, shared])
+      all.push([{ index: 4, suffix: REDIRECT, value: redirectOf(inode.object) }, shared])
     }
     if (inode.opaque) all.push([{ index: 4, suffix: 'overlay.opaque', value: 'y' }, true])
     if (inode.implicit) all.push([{ index: 4, suffix: 'overlay.implicit', value: '' }, true])
@@ -279,32 +276,53 @@ class IndexWriter {
     if (plan.layout === Layout.ChunkBased) u = chunkBits(plan.size) - BLOCK_BITS
     else if (type === S.IFCHR || type === S.IFBLK) u = inode.rdev
     else if (plan.blocks > 0) u = dataBlock + plan.firstBlock
-    image.writeUInt16LE((header === 64 ? 1 : 0) | (plan.layout << 1), at)
-    image.writeUInt16LE(xattrSize === 0 ? 0 : (xattrSize - XATTR_HEADER) / 4 + 1, at + 2)
-    image.writeUInt16LE(inode.mode, at + 4)
-    image.writeUInt32LE(u >>> 0, at + 16)
-    image.writeUInt32LE(plan.at / SLOT, at + 20)
+    const view = this.#view
+    view.setUint16(at, (header === 64 ? 1 : 0) | (plan.layout << 1), true)
+    view.setUint16(at + 2, xattrSize === 0 ? 0 : (xattrSize - XATTR_HEADER) / 4 + 1, true)
+    view.setUint16(at + 4, inode.mode, true)
+    view.setUint32(at + 16, u, true)
+    view.setUint32(at + 20, plan.at / SLOT, true)
     if (header === 32) {
-      image.writeUInt16LE(inode.nlink, at + 6)
-      image.writeUInt32LE(plan.size, at + 8)
-      image.writeUInt16LE(inode.uid, at + 24)
-      image.writeUInt16LE(inode.gid, at + 26)
+      view.setUint16(at + 6, inode.nlink, true)
+      view.setUint32(at + 8, plan.size, true)
+      view.setUint16(at + 24, inode.uid, true)
+      view.setUint16(at + 26, inode.gid, true)
     } else {
-      image.writeBigUInt64LE(BigInt(plan.size), at + 8)
-      image.writeUInt32LE(inode.uid, at + 24)
-      image.writeUInt32LE(inode.gid, at + 28)
-      image.writeBigInt64LE(BigInt(inode.mtime), at + 32)
-      image.writeUInt32LE(inode.mtimeNs, at + 40)
-      image.writeUInt32LE(inode.nlink, at + 44)
+      this.#setWide(at + 8, plan.size)
+      view.setUint32(at + 24, inode.uid, true)
+      view.setUint32(at + 28, inode.gid, true)
+      this.#setWide(at + 32, inode.mtime)
+      view.setUint32(at + 40, inode.mtimeNs, true)
+      view.setUint32(at + 44, inode.nlink, true)
     }
-    const xattrs = xattrSize === 0 ? undefined : this.#planXattrs(inode)
-    if (xattrs !== undefined) this.#writeXattrs(xattrs, at + header)
+    if (this.#isPlain(inode)) this.#writeObjectXattrs(inode.object, at + header)
+    else {
+      const xattrs = xattrSize === 0 ? undefined : this.#planXattrs(inode)
+      if (xattrs !== undefined) this.#writeXattrs(xattrs, at + header)
+    }
     const tailAt = at + header + xattrSize
     if (plan.layout === Layout.ChunkBased) {
       for (let i = 0; i < plan.tail; i += 4) image.writeUInt32LE(NULL_BLOCK, tailAt + i)
     } else if (type === S.IFLNK) {
       image.latin1Write(inode.target, plan.blocks > 0 ? (dataBlock + plan.firstBlock) * BLOCK : tailAt)
     } else if (plan.names) this.#writeDirectory(plan, (dataBlock + plan.firstBlock) * BLOCK, tailAt)
+  }
+
+  /** 64 bits of a number that may be negative. */
+  #setWide(at: number, value: number): void {
+    this.#view.setUint32(at, value >>> 0, true)
+    this.#view.setInt32(at + 4, Math.floor(value / 0x100000000), true)
+  }
+
+  #writeObjectXattrs(object: string, at: number): void {
+    const value = redirectOf(object)
+    this.#image[at + 4] = 1
+    this.#view.setUint32(at + XATTR_HEADER, this.#metacopy, true)
+    const entry = at + XATTR_HEADER + 4
+    this.#image[entry] = REDIRECT.length
+    this.#image[entry + 1] = 4
+    this.#view.setUint16(entry + 2, value.length, true)
+    this.#image.latin1Write(REDIRECT + value, entry + 4)
   }
 
   #writeDirectory(plan: Plan, blocksAt: number, tailAt: number): void {
@@ -319,9 +337,8 @@ class IndexWriter {
         const name = names[next++] as string
         const child = name === '.' ? plan.inode : name === '..' ? plan.parent : (children?.get(name) as TreeInode)
         const at = start + i * DIRENT
-        image.writeUInt32LE(child.nid >>> 0, at)
-        image.writeUInt32LE(Math.floor(child.nid / 0x100000000), at + 4)
-        image.writeUInt16LE(nameoff, at + 8)
+        this.#setWide(at, child.nid)
+        this.#view.setUint16(at + 8, nameoff, true)
         image[at + 10] = FT_OF_MODE[child.mode >>> 12] ?? 0
         image.latin1Write(name, start + nameoff)
         nameoff += name.length
@@ -366,54 +383,4 @@ class IndexWriter {
     sb.writeUInt32LE(INCOMPAT_CHUNKED, 80)
     sb.writeUInt32LE(crc32c(this.#image.subarray(SUPERBLOCK_AT, BLOCK)), 4)
   }
-}
-
-/** overlayfs's own names inside a layer's content go one level down (overlayfs.rst, "Nesting overlayfs mounts"). */
-function escapeOverlay(index: number, suffix: string): string {
-  return (index === 1 || index === 4) && suffix.startsWith('overlay.') ? `overlay.${suffix}` : suffix
-}
-
-function entrySize(xattr: Xattr): number {
-  return (4 + xattr.suffix.length + xattr.value.length + 3) & ~3
-}
-
-function chunkBits(size: number): number {
-  let bits = BLOCK_BITS
-  while (bits < MAX_CHUNK_BITS && 2 ** bits < size) bits++
-  return bits
-}
-
-/** Fills `perBlock` with the number of entries of each directory block; returns the directory's size. */
-function layDirectory(names: string[], perBlock: number[]): number {
-  let used = 0
-  let count = 0
-  for (const name of names) {
-    const need = DIRENT + name.length
-    if (used + need > BLOCK) {
-      perBlock.push(count)
-      used = 0
-      count = 0
-    }
-    used += need
-    count++
-  }
-  perBlock.push(count)
-  const rest = used > INLINE_TAIL ? BLOCK : used
-  return (perBlock.length - 1) * BLOCK + rest
-}
-
-/** Gives the inode the first slot from `at` on where its tail crosses no block; returns the offset behind it. */
-function place(plan: Plan, at: number): number {
-  const head = plan.header + plan.xattrs
-  const inline = plan.layout === Layout.FlatInline && plan.tail > 0
-  if (inline) {
-    const symlink = plan.names === undefined
-    while (!sameBlock(symlink ? at : at + head, at + head + plan.tail - 1)) at += SLOT
-  }
-  plan.at = at
-  return Math.ceil((at + head + plan.tail) / SLOT) * SLOT
-}
-
-function sameBlock(first: number, last: number): boolean {
-  return Math.floor(first / BLOCK) === Math.floor(last / BLOCK)
 }
