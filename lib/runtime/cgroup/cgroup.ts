@@ -58,12 +58,12 @@ export class Cgroup {
     for (const part of this.path.split('/').filter(Boolean)) {
       if (h.version === 2) enableControllers(at, h.controllers)
       at = join(at, part)
+      const cpuset = h.controllers.includes('cpuset') && h.version === 1
       try {
-        mkdirSync(at)
-        if (h.controllers.includes('cpuset') && h.version === 1) inheritCpuset(at)
+        // Who made it a moment ago may not have come to fill it: a child of it would inherit nothing.
+        if (makeDirectory(at) ? cpuset : cpuset && isEmptyCpuset(at)) inheritCpuset(at)
       } catch (error) {
         const { code } = error as NodeJS.ErrnoException
-        if (code === 'EEXIST') continue
         if (code === 'ENOENT' && at !== h.mountpoint) return false
         throw new RuntimeError('NOT_PERMITTED', `cgroup ${at}: ${code ?? String(error)}`)
       }
@@ -224,6 +224,21 @@ function safeDirectories(directory: string): string[] {
   } catch {
     return []
   }
+}
+
+/** False: it is there. */
+function makeDirectory(path: string): boolean {
+  try {
+    mkdirSync(path)
+    return true
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false
+    throw error
+  }
+}
+
+function isEmptyCpuset(directory: string): boolean {
+  return ['cpuset.cpus', 'cpuset.mems'].some(file => readFileSync(join(directory, file), 'latin1').trim() === '')
 }
 
 /** A new v1 cpuset has no CPUs and no memory nodes, and nothing can run in it: it gets its parent's. */
