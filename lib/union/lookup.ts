@@ -24,7 +24,7 @@ import { directoryFd } from './upper.js'
 
 const NO_LOWERS: readonly LowerRef[] = []
 
-/** Bytes of a name, as on every filesystem that can be an upper. The kernel lets longer ones through (Linux 6.15). */
+/** Bytes of a name, as on every filesystem that can be an upper. Newer kernels let longer ones through (seen on Linux 6.18). */
 export const NAME_MAX = 255
 
 /** The node of `name` in directory `parent`, its attributes in `st`. Adds no lookup count: `tree.collect` what is not kept. */
