@@ -26,7 +26,7 @@ export async function elevateToLookInto(
   names: readonly (string | undefined)[],
   enters: boolean,
 ): Promise<number | undefined> {
-  const [{ Containers }, { splitPath }] = await Promise.all([
+  const [{ Containers }, { containerNamed, splitPath }] = await Promise.all([
     import('../runtime/containers.js'),
     import('./operand.js'),
   ])
@@ -34,13 +34,8 @@ export async function elevateToLookInto(
   const found: string[] = []
   for (const name of names) {
     const plain = (splitPath(name ?? '')?.name ?? name ?? '').replace(/^container:/, '')
-    if (!/^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/.test(plain)) continue
-    try {
-      const { id, state } = await containers.find(plain)
-      found.push(state.status === 'running' ? id : '')
-    } catch (error) {
-      if ((error as { code?: unknown }).code !== 'NO_SUCH_CONTAINER') throw error
-    }
+    const container = await containerNamed(() => containers, plain)
+    if (container !== undefined) found.push(container.state.status === 'running' ? container.id : '')
   }
   if (found.length === 0) return undefined
   return elevate(context, enters ? found.find(id => id !== '') : undefined)

@@ -74,7 +74,7 @@ export class Operands {
       return statSync(text, { throwIfNoEntry: false })?.isFile() === true
         ? this.#archive(text, text)
         : this.#directory(text, text)
-    const container = await this.#containerNamed(text)
+    const container = await containerNamed(() => this.#containers(), text)
     if (container !== undefined) return this.#container(text, container)
     try {
       return await this.image(text)
@@ -159,24 +159,14 @@ export class Operands {
     return (await this.#containers()).find(text)
   }
 
-  async #containerNamed(text: string): Promise<Container | undefined> {
-    if (!/^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/.test(text)) return undefined
-    try {
-      return await this.#findContainer(text)
-    } catch (error) {
-      if ((error as { code?: unknown }).code === 'NO_SUCH_CONTAINER') return undefined
-      throw error
-    }
-  }
-
   async #container(name: string, container: Container): Promise<Operand> {
     const { root } = container.config
     const base =
       root.kind === 'directory' ? [await this.#openDirectory(root.path)] : await this.#chain(root.layers as DiffID[])
     const { containerUpper } = await import('./container-base.js')
     const key = `container:${container.directory}`
-    const opened = this.#layers.get(key) ?? (await containerUpper(container, base))
-    const upper = this.#open(key, () => opened)
+    const upper = this.#layers.get(key) ?? (await containerUpper(container, base))
+    this.#layers.set(key, upper)
     return { kind: 'container', name, container, layers: [upper, ...base], base }
   }
 
@@ -218,6 +208,20 @@ export class Operands {
     for (const layer of this.#layers.values()) layer.close()
     this.#layers.clear()
     for (const session of this.#sessions.splice(0)) session.close()
+  }
+}
+
+/** The container that `text` names; undefined when there is none. `containers` is asked for when it can be a name or id at all. */
+export async function containerNamed(
+  containers: () => Containers | Promise<Containers>,
+  text: string,
+): Promise<Container | undefined> {
+  if (!/^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/.test(text)) return undefined
+  try {
+    return await (await containers()).find(text)
+  } catch (error) {
+    if ((error as { code?: unknown }).code === 'NO_SUCH_CONTAINER') return undefined
+    throw error
   }
 }
 

@@ -13,6 +13,8 @@
 export const BLOCK = 4096
 export const BLOCK_BITS = 12
 export const SLOT = 32
+/** Bytes of a directory entry before its name. */
+export const DIRENT = 12
 export const SUPERBLOCK_AT = 1024
 /** Where the superblock says how many blocks the image has. */
 export const BLOCKS_AT = SUPERBLOCK_AT + 36

@@ -2,12 +2,11 @@
  * Owns the sizes and places of what an index holds: xattr entries, directory blocks, and where an inode may start. Used by
  * erofs-write.ts, which says in what order.
  */
-import { BLOCK, BLOCK_BITS, Layout, MAX_CHUNK_BITS, REDIRECT_LENGTH, SLOT } from './erofs-format.js'
+import { BLOCK, BLOCK_BITS, DIRENT, Layout, MAX_CHUNK_BITS, REDIRECT_LENGTH, SLOT } from './erofs-format.js'
 import type { TreeInode } from './tree.js'
 
 /** A directory's tail stays beside its inode up to this size; longer ones get a block of their own. */
 export const INLINE_TAIL = 2048
-export const DIRENT = 12
 export const XATTR_HEADER = 12
 export const METACOPY: Xattr = { index: 4, suffix: 'overlay.metacopy', value: '' }
 export const REDIRECT = 'overlay.redirect'

@@ -1,6 +1,6 @@
 /**
- * Owns index -> answers: reads an EROFS image, of which it asks for each piece before it looks at it, in the subset that erofs-write.ts writes (uncompressed,
- * 4 KiB blocks, one device).
+ * Owns index -> answers: reads an EROFS image, of which it asks for each piece before it looks at it, in the subset that
+ * erofs-write.ts writes (uncompressed, 4 KiB blocks, one device).
  * Formats: inodes are named by nid (offset / 32); names are byte strings; results `>= 0` or `-errno`.
  * Invariant: every offset is checked against the image before it is followed, so a damaged index gives EUCLEAN (117) and
  * never an exception, a wrong read or an endless loop. Nothing is allocated by find and decode.
@@ -14,6 +14,7 @@ import {
   BLOCKS_AT,
   COMPAT_CHECKSUM,
   crc32c,
+  DIRENT,
   DT_OF_FT,
   INCOMPAT_CHUNKED,
   Layout,
@@ -24,7 +25,6 @@ import {
 import { type IndexBytes, IndexFormatError, PIECE_BITS, wholeIndex } from './index-bytes.js'
 
 const CORRUPT = -E.EUCLEAN
-const DIRENT = 12
 
 export class ErofsImage {
   readonly bytes: Buffer

@@ -12,6 +12,7 @@ import {
   COMPAT_CHECKSUM,
   COMPAT_MTIME,
   crc32c,
+  DIRENT,
   FIRST_NID,
   FT_OF_MODE,
   INCOMPAT_CHUNKED,
@@ -27,7 +28,6 @@ import {
 } from './erofs-format.js'
 import {
   INLINE_TAIL,
-  DIRENT,
   XATTR_HEADER,
   METACOPY,
   REDIRECT,

@@ -45,20 +45,19 @@ export const command = defineCommand({
               ? e.image === value
               : e.name === value || e.id.startsWith(value)
         if (!filters.every(fits)) continue
-        const attributes = Object.entries({ image: e.image, name: e.name, ...e.attributes }).map(
-          ([k, v]) => `${k}=${v}`,
-        )
+        const attributes = { image: e.image, name: e.name, ...e.attributes }
         if (args.format !== undefined) {
           const { printFormatted } = await import('../format.js')
-          const Actor = { ID: e.id, Attributes: { image: e.image, name: e.name, ...e.attributes } }
+          const Actor = { ID: e.id, Attributes: attributes }
           const view = { Type: e.type, Action: e.action, ID: e.id, From: e.image, Name: e.name, Time: e.time, Actor }
           printFormatted(stdout, [{ ...view, Status: e.action }], args.format)
           continue
         }
+        const words = Object.entries(attributes).map(([k, v]) => `${k}=${v}`)
         stdout.write(
           args.json === true
             ? `${JSON.stringify(e)}\n`
-            : `${e.time} ${e.type} ${e.action} ${e.id} (${printable(attributes.join(', '))})\n`,
+            : `${e.time} ${e.type} ${e.action} ${e.id} (${printable(words.join(', '))})\n`,
         )
       }
       const newest = all.at(-1)
