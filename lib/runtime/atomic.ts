@@ -34,9 +34,18 @@ export function readJson<T>(path: string): T | undefined {
 }
 
 /** Runs `work` while holding the lock file. Waits up to 30 s for another process to let go of it (TIMEOUT). */
-export async function locked<T>(path: string, work: () => T | Promise<T>): Promise<T> {
+export function locked<T>(path: string, work: () => T | Promise<T>): Promise<T> {
   mkdirSync(dirname(path), { recursive: true })
-  const fd = open(bytesOf(path), O.RDWR | O.CREAT, 0o600)
+  return holding(path, O.RDWR | O.CREAT, work)
+}
+
+/** The same by a directory that is there itself: no file is left of it. Throws FsError ENOENT when it is gone. */
+export function lockedDirectory<T>(path: string, work: () => T | Promise<T>): Promise<T> {
+  return holding(path, O.RDONLY | O.DIRECTORY, work)
+}
+
+async function holding<T>(path: string, flags: number, work: () => T | Promise<T>): Promise<T> {
+  const fd = open(bytesOf(path), flags | O.CLOEXEC, 0o600)
   if (fd < 0) throw new FsError(fd, 'open', path)
   try {
     for (let tries = 0; ; tries++) {

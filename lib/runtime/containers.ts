@@ -6,7 +6,8 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { startTime } from '../sys/process.js'
-import { locked, readJson, writeJson } from './atomic.js'
+import { FsError } from '../errno.js'
+import { locked, lockedDirectory, readJson, writeJson } from './atomic.js'
 import { freshState, type ContainerConfig, type ContainerState } from './config.js'
 import { RuntimeError } from './error.js'
 
@@ -95,6 +96,22 @@ export class Containers {
     return locked(join(this.root, 'containers', '.lock'), work)
   }
 
+  /**
+   * Runs `work` while nobody else starts, removes or sweeps that container, with what it is by then; undefined when it is
+   * gone. Not to be nested.
+   */
+  async alone<T>(id: string, work: (now: Container) => T | Promise<T>): Promise<T | undefined> {
+    try {
+      return await lockedDirectory(this.directory(id), () => {
+        const now = this.load(id)
+        return now === undefined ? undefined : work(now)
+      })
+    } catch (error) {
+      if (error instanceof FsError && error.code === 'ENOENT' && !existsSync(this.directory(id))) return undefined
+      throw error
+    }
+  }
+
   /** Names in use, without sweeping. */
   names(): Map<string, string> {
     const names = new Map<string, string>()
@@ -130,7 +147,7 @@ export class Containers {
 
   /** Removes a container that does not run: its description first, so that a crash leaves only what is swept. */
   async remove(container: Container): Promise<void> {
-    rmSync(join(container.directory, 'container.json'), { force: true })
+    await this.lock(() => rmSync(join(container.directory, 'container.json'), { force: true }))
     rmSync(container.runDirectory, { recursive: true, force: true })
     const { removeTree } = await import('./remove-tree.js')
     removeTree(container.directory)
@@ -146,18 +163,20 @@ export class Containers {
    * network removed, state `exited` with 137; removed when it was to be (--rm). Undefined: it is gone now.
    */
   async reconcile(container: Container): Promise<Container | undefined> {
-    const { state, id } = container
-    if (state.status !== 'running') return container
-    if (state.boot === bootId() && isAlive(state.supervisor, state.supervisorStart)) return container
-    return locked(join(this.runRoot, 'c', `${id.slice(0, 12)}.sweep`), async () => {
-      const now = this.load(id)
-      if (now === undefined || now.state.status !== 'running') return now
-      if (now.state.boot === bootId() && isAlive(now.state.supervisor, now.state.supervisorStart)) return now
+    const needsNothing = ({ state }: Container): boolean => state.status !== 'running' || isSupervised(state)
+    if (needsNothing(container)) return container
+    return this.alone(container.id, async now => {
+      if (needsNothing(now)) return now
       const { sweep } = await import('./sweep.js')
       await sweep(this, now)
-      return this.load(id)
+      return this.load(now.id)
     })
   }
+}
+
+/** Whether the process that the state names as its supervisor is there. */
+export function isSupervised({ boot, supervisor, supervisorStart }: ContainerState): boolean {
+  return boot === bootId() && isAlive(supervisor, supervisorStart)
 }
 
 let boot: string | undefined

@@ -31,7 +31,7 @@ export function seconds(option: string, text: string): number {
   return parts.reduce((sum, [, n, u]) => sum + Number(n) * unit[u as keyof typeof unit], 0)
 }
 
-/** `[[ip:][host]:]container[/proto]`, with ranges `8000-8003:80-83`. */
+/** `[[ip:][host]:]container[/proto]`, with ranges `8000-8003:80-83`. No host port, or 0, is any free one. */
 export function ports(text: string): PortMapping[] {
   const bad = (cause: string): never => invalid('-p', text, cause)
   const [body = '', protocol = 'tcp'] = text.split('/', 2)
@@ -46,7 +46,7 @@ export function ports(text: string): PortMapping[] {
     return Array.from({ length: b - a + 1 }, (_, i) => a + i)
   }
   const inside = span(container)
-  const outside = host === '' ? inside.map(() => 0) : span(host)
+  const outside = host === '' || host === '0' ? inside.map(() => 0) : span(host)
   if (outside.length !== inside.length) bad('both ranges must be of one length')
   const hostIp = ip.replace(/^\[|\]$/g, '')
   return inside.map((containerPort, i) => ({

@@ -16,13 +16,19 @@ export async function removeContainer(
   container: Container,
   options: RemoveOptions = {},
 ): Promise<void> {
-  if (container.state.status === 'running') {
+  // Alone with it: whoever would start it at this moment finds it gone, or it is found running.
+  const removed = (): Promise<boolean | undefined> =>
+    containers.alone(container.id, async now => {
+      if (now.state.status === 'running') return false
+      await containers.remove(now)
+      return true
+    })
+  while ((await removed()) === false) {
     if (options.force !== true)
       throw new RuntimeError('WRONG_STATE', `rm ${container.config.name}: it is running; stop it first, or use -f`)
     const { stopContainer } = await import('./stop.js')
     await stopContainer(containers, container, 9, 0)
   }
-  await containers.lock(() => containers.remove(container))
   emit(containers.root, container, 'destroy')
   if (options.volumes !== true) return
   const { removeVolume } = await import('./volumes.js')

@@ -18,13 +18,15 @@ export async function stopContainer(
   signal: number,
   timeout: number,
 ): Promise<void> {
-  const asked = await ask(container, signal, timeout)
-  if (!asked && container.state.pid > 0) await signalContainer(container, 9)
+  let asked = false
   for (let tries = 0; ; tries++) {
+    // A supervisor that has just begun does not listen yet.
+    asked ||= await ask(container, signal, timeout)
     const loaded = containers.load(container.id)
     if (loaded === undefined) return
     const now = await containers.reconcile(loaded)
     if (now === undefined || now.state.status !== 'running') return
+    if (!asked && tries === 100 && now.state.pid > 0) await signalContainer(now, 9)
     if (tries > (Math.max(0, timeout) + 30) * 50)
       throw new RuntimeError('TIMEOUT', `stop ${container.config.name}: it does not end`)
     await sleep(tries < 10 ? 5 : 20)

@@ -8,7 +8,7 @@ import { cloexecFrom } from '../sys/file.js'
 import { Containers } from './containers.js'
 import { emit } from './events.js'
 import { settle } from './settle.js'
-import { serveSocket } from './socket.js'
+import { serveSocket, type ServedSocket } from './socket.js'
 import { Supervisor } from './supervisor.js'
 
 const REPORT = 3
@@ -19,8 +19,17 @@ process.chdir('/')
 // The container ends by `stop`; a hangup of the terminal it was started from is none of its business.
 for (const name of ['SIGHUP', 'SIGINT', 'SIGQUIT'] as const) process.on(name, () => undefined)
 
+let reported = false
+
+/** The first report counts. Who wanted it may be gone: the container lives on without. */
 function report(value: unknown): void {
-  writeSync(REPORT, `${JSON.stringify(value)}\n`)
+  if (reported) return
+  reported = true
+  try {
+    writeSync(REPORT, `${JSON.stringify(value)}\n`)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EPIPE') throw error
+  }
   closeSync(REPORT)
 }
 
@@ -38,23 +47,23 @@ async function main(): Promise<void> {
     log: line => process.stderr.write(`${line}\n`),
     warn: line => void warnings.push(line),
   })
-  const socket = serveSocket(supervisor)
   process.on('SIGTERM', () => void supervisor.stop(9, 0))
+  let socket: ServedSocket | undefined
   try {
-    await supervisor.start(() => waitForClient(socket))
+    // Before it listens: the socket of who has the container already would be lost.
+    await supervisor.claim()
+    const served = (socket = serveSocket(supervisor))
+    await supervisor.start(() => waitForClient(served))
     report({ pid: supervisor.pid, warnings })
     emit(containers.root, container, 'start')
     const exitCode = await supervisor.supervise()
     emit(containers.root, container, 'die', { exitCode: String(exitCode) })
   } catch (error) {
+    // After the first report a restart failed: the state says why.
     const { code, message } = error as { code?: string; message?: string }
-    try {
-      report({ code: code ?? 'START_FAILED', message: message ?? String(error) })
-    } catch {
-      // Reported before: a restart failed, the state says why.
-    }
+    report({ code: code ?? 'START_FAILED', message: message ?? String(error) })
   }
-  await socket.close()
+  await socket?.close()
   await settle(containers, container)
 }
 

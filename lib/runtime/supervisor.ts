@@ -12,7 +12,7 @@ import { writeBundle } from './bundle.js'
 import type { Cgroup } from './cgroup/cgroup.js'
 import { ownCgroup } from './cgroup/own.js'
 import type { ContainerState } from './config.js'
-import { bootId, ownStart, startOf, type Container, type Containers } from './containers.js'
+import { bootId, isSupervised, ownStart, startOf, type Container, type Containers } from './containers.js'
 import { drained } from './drain.js'
 import { RuntimeError } from './error.js'
 import type { ImageMount } from './image-mounts.js'
@@ -90,27 +90,43 @@ export class Supervisor {
   }
 
   /**
+   * Makes the container this process's own, if it is there and nobody else's. Returns its cgroup, not made yet. Throws
+   * NO_SUCH_CONTAINER, WRONG_STATE.
+   */
+  async claim(): Promise<Cgroup> {
+    const { config, id } = this.#container
+    const cgroup = await ownCgroup(`${config.cgroupParent}/${id}`)
+    const claimed = await this.#containers.alone(id, ({ state }) => {
+      if (state.status === 'running' && state.supervisor !== process.pid && isSupervised(state))
+        throw new RuntimeError('WRONG_STATE', `start ${config.name}: it is running`)
+      this.#update({
+        status: 'running',
+        supervisor: process.pid,
+        supervisorStart: ownStart(),
+        boot: bootId(),
+        cgroup: cgroup.path,
+        pid: 0,
+        error: '',
+        oomKilled: false,
+        exitCode: 0,
+        stoppedByUser: false,
+        startedAt: new Date().toISOString(),
+        finishedAt: '',
+      })
+      return cgroup
+    })
+    if (claimed === undefined) throw new RuntimeError('NO_SUCH_CONTAINER', `no such container: ${config.name}`)
+    return claimed
+  }
+
+  /**
    * Brings the container to its running program; `beforeExec` is waited for when all else is ready. On failure everything is undone and the state says why (exit code 127,
    * 126 or 125 as docker's), and the cause is thrown.
    */
   async start(beforeExec: () => Promise<void> = () => Promise.resolve()): Promise<void> {
+    const cgroup = await this.claim()
     const { config, directory, runDirectory } = this.#container
     mkdirSync(runDirectory, { recursive: true, mode: 0o700 })
-    const cgroup = await ownCgroup(`${config.cgroupParent}/${config.id}`)
-    this.#update({
-      status: 'running',
-      supervisor: process.pid,
-      supervisorStart: ownStart(),
-      boot: bootId(),
-      cgroup: cgroup.path,
-      pid: 0,
-      error: '',
-      oomKilled: false,
-      exitCode: 0,
-      stoppedByUser: false,
-      startedAt: new Date().toISOString(),
-      finishedAt: '',
-    })
     const undo: (() => void | Promise<void>)[] = []
     try {
       const { lowersOf } = await import('./image-root.js')
@@ -168,6 +184,7 @@ export class Supervisor {
         const { watchHealth } = await import('./health.js')
         this.#health = watchHealth(this.#container, config.health, health => this.#update({ health }))
       }
+      this.#asked?.()
     } catch (error) {
       for (const step of undo.toReversed()) await step()
       const { code, message } = error as RuntimeError
@@ -235,6 +252,8 @@ export class Supervisor {
   }
 
   #restarting = false
+  /** A stop that came before there was a process. */
+  #asked: (() => void) | undefined
 
   /** Runs the container to its last end, restarting as its policy says. Returns the last exit code. */
   async supervise(): Promise<number> {
@@ -256,6 +275,7 @@ export class Supervisor {
       }
       const restartCount = this.state.restartCount + (this.#restarting ? 0 : 1)
       this.#stopping = this.#restarting = false
+      this.#asked = undefined
       await this.start()
       this.#update({ restartCount })
     }
@@ -285,6 +305,7 @@ export class Supervisor {
     this.#restarting = restart
     this.#wake()
     const running = this.#running
+    this.#asked = running === undefined ? () => void this.stop(signal, timeout, restart) : undefined
     if (running === undefined) return
     const { send, cgroup } = running
     await cgroup.freeze(false).catch(() => undefined)

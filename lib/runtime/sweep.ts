@@ -5,6 +5,7 @@
 import { rmSync } from 'node:fs'
 import { Cgroup } from './cgroup/cgroup.js'
 import { bootId, isAlive, type Container, type Containers } from './containers.js'
+import { isRootless } from './rootless.js'
 import { runtimeOf } from './runtime-of.js'
 
 /** Kills what is left, removes cgroup, links, leases and socket, and writes the state; removes a `--rm` container. */
@@ -24,9 +25,10 @@ export async function sweep(containers: Containers, container: Container): Promi
   if (state.network?.helper !== undefined) {
     const { endHelper } = await import('./network/user-network.js')
     if (state.boot === bootId()) endHelper(state.network.helper)
-  } else if (state.network !== undefined && state.network.link !== '') {
+  } else if (typeof config.network !== 'string' && 'network' in config.network && !isRootless()) {
+    // Also when the state does not say so yet: the lease does.
     const { releaseNetwork } = await import('./network/bridge.js')
-    await releaseNetwork(containers.root, id, state.network)
+    await releaseNetwork(containers.root, config.network.network, id)
   }
   rmSync(container.runDirectory, { recursive: true, force: true })
   if (config.autoRemove) {

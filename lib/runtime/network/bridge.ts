@@ -39,37 +39,34 @@ export async function joinBridge(
 ): Promise<ConnectedNetwork> {
   const { root } = containers
   const namespace = newNamespace()
-  let state: NetworkState | undefined
+  let held = false
   let published: Published | undefined
   const release = async (): Promise<void> => {
     published?.close()
     published = undefined
     if (namespace.fd >= 0) close(namespace.fd)
     namespace.fd = -1
-    const left = state
-    state = undefined
-    if (left !== undefined) await releaseNetwork(root, config.id, left)
+    if (held) await releaseNetwork(root, name, config.id)
+    held = false
   }
   try {
-    const { entered, network } = await lockNetworks(root, () => enterNetwork(root, config, name, namespace, warn))
-    state = entered
+    held = true
+    const { state, network } = await lockNetworks(root, () => enterNetwork(root, config, name, namespace, warn))
     published = await publish(wantedPorts(config), state.address)
     state.ports = published.ports
-    const why = network.internal ? undefined : forwardPorts(state, network.link)
-    if (why !== undefined) warn(`published ports see other machines by this one's address: ${why}`)
+    if (!network.internal && state.ports.length > 0) await lockNetworks(root, () => forward(root, network, state, warn))
+    namespace.netlink.close()
+    return {
+      state,
+      namespacePath: `/proc/${process.pid}/fd/${namespace.fd}`,
+      nameservers: [],
+      attached: () => Promise.resolve(state),
+      release,
+    }
   } catch (error) {
     namespace.netlink.close()
     await release()
     throw error
-  }
-  namespace.netlink.close()
-  const kept = state
-  return {
-    state,
-    namespacePath: `/proc/${process.pid}/fd/${namespace.fd}`,
-    nameservers: [],
-    attached: () => Promise.resolve(kept),
-    release,
   }
 }
 
@@ -79,12 +76,18 @@ function enterNetwork(
   name: string,
   namespace: Namespace,
   warn: (line: string) => void,
-): { entered: NetworkState; network: Network } {
+): { state: NetworkState; network: Network } {
   const leases = readLeases(root, name)
   const host = new Netlink()
   try {
-    const { bridge, network } = ensureBridge(host, root, findNetwork(root, name), warn)
-    const address = freeAddress(network, leases)
+    // On record before anything is made: what a killed command has left is found by it.
+    let address = ''
+    const lease = (network: Network): void => {
+      address = freeAddress(network, leases)
+      leases[address] = { id: config.id, names: [config.name, ...config.networkAliases, config.hostname] }
+      writeLeases(root, name, leases)
+    }
+    const { bridge, network } = ensureBridge(host, root, findNetwork(root, name), lease, warn)
     const link = linkOf(config.id)
     const mac = Buffer.concat([Buffer.from([0x02, 0x4c]), ipv4(address)])
     must(host.addVeth(link, bridge, 'eth0', mac, namespace.fd), `veth ${link}`)
@@ -92,15 +95,24 @@ function enterNetwork(
     must(namespace.netlink.addAddress(inside, address, network.prefix), `address ${address}`)
     must(namespace.netlink.up(inside), 'eth0 up')
     if (!network.internal) must(namespace.netlink.addDefaultRoute(network.gateway), `route by ${network.gateway}`)
-    leases[address] = { id: config.id, names: [config.name, ...config.networkAliases, config.hostname] }
-    writeLeases(root, name, leases)
     tellNames(root, leases)
     const macText = mac.toString('hex').replace(/(..)(?=.)/g, '$1:')
     const { prefix, gateway } = network
-    return { entered: { name, address, prefix, gateway, mac: macText, link, ports: [] }, network }
+    return { state: { name, address, prefix, gateway, mac: macText, link, ports: [] }, network }
   } finally {
     host.close()
   }
+}
+
+/** Lets other machines in to the published ports, on record before there are rules. */
+function forward(root: string, network: Network, state: NetworkState, warn: (line: string) => void): void {
+  const leases = readLeases(root, network.name)
+  const lease = leases[state.address]
+  if (lease === undefined) return
+  lease.ports = state.ports
+  writeLeases(root, network.name, leases)
+  const why = forwardPorts(state, network.link)
+  if (why !== undefined) warn(`published ports see other machines by this one's address: ${why}`)
 }
 
 function must(result: number, what: string): number {
@@ -109,16 +121,24 @@ function must(result: number, what: string): number {
   throw new RuntimeError(error.code === 'EPERM' ? 'NOT_PERMITTED' : 'START_FAILED', `network: ${what}: ${error.code}`)
 }
 
-/** The bridge's interface and the network as it is up: the first container may find its subnet taken, and move it. */
+/**
+ * The bridge's interface and the network as it is up: the first container may find its subnet taken, and move it. `lease`
+ * takes the address before there is anything.
+ */
 function ensureBridge(
   host: Netlink,
   root: string,
   wanted: Network,
+  lease: (network: Network) => void,
   warn: (line: string) => void,
 ): { bridge: number; network: Network } {
   const there = host.link(wanted.link)
-  if (there > 0) return { bridge: there, network: wanted }
+  if (there > 0) {
+    lease(wanted)
+    return { bridge: there, network: wanted }
+  }
   return withFreeSubnet(root, wanted, network => {
+    lease(network)
     must(host.addBridge(network.link), `bridge ${network.link}`)
     const bridge = must(host.link(network.link), network.link)
     must(host.addAddress(bridge, network.gateway, network.prefix), `address ${network.gateway}`)
@@ -129,29 +149,27 @@ function ensureBridge(
   })
 }
 
-/** Gives back link and address; the last one takes the bridge and its rules along. */
-export function releaseNetwork(
-  root: string,
-  id: string,
-  state: Pick<NetworkState, 'name' | 'address' | 'link' | 'ports'>,
-): Promise<void> {
+/** Gives back link, rules and address of `id` on a network; the last one takes the bridge and its rules along. Idempotent. */
+export function releaseNetwork(root: string, name: string, id: string): Promise<void> {
   return lockNetworks(root, () => {
+    const leases = readLeases(root, name)
+    const [address, lease] = Object.entries(leases).find(([, l]) => l.id === id) ?? []
+    if (address === undefined || lease === undefined) return
+    const network = findNetwork(root, name)
+    const link = linkOf(id)
     const host = new Netlink()
     try {
       // -ENODEV: it went with the container's namespace.
-      host.remove(state.link)
-      const network = findNetwork(root, state.name)
-      unforwardPorts(state, network.link)
-      const leases = readLeases(root, state.name)
-      if (leases[state.address]?.id === id) {
-        delete leases[state.address]
-        writeLeases(root, state.name, leases)
-        tellNames(root, leases)
-      }
+      host.remove(link)
+      unforwardPorts({ link, address, ports: lease.ports ?? [] }, network.link)
+      delete leases[address]
       if (Object.keys(leases).length === 0) {
         host.remove(network.link)
         if (!network.internal) unmasquerade(network)
       }
+      // Last: as long as it stands there, all of this is done again.
+      writeLeases(root, name, leases)
+      tellNames(root, leases)
     } finally {
       host.close()
     }
@@ -164,8 +182,8 @@ function linkOf(id: string): string {
 
 /** Gives back what those have on the network that no container record names (builds) and that are gone. Idempotent. */
 export async function sweepLeases(root: string, name: string, isGone: (lease: Lease) => boolean): Promise<void> {
-  for (const [address, lease] of Object.entries(readLeases(root, name)))
-    if (isGone(lease)) await releaseNetwork(root, lease.id, { name, address, link: linkOf(lease.id), ports: [] })
+  for (const lease of Object.values(readLeases(root, name)))
+    if (isGone(lease)) await releaseNetwork(root, name, lease.id)
 }
 
 const MARK = '# others on the network'

@@ -10,6 +10,7 @@ import { join } from 'node:path'
 import { LOCK } from '../../sys/constants.js'
 import { flock } from '../../sys/file.js'
 import { locked, readJson, writeJson } from '../atomic.js'
+import type { PortMapping } from '../config.js'
 import { RuntimeError } from '../error.js'
 import { checkName } from '../names.js'
 
@@ -33,6 +34,8 @@ export interface Lease {
   id: string
   /** Names under which the others find it. */
   names: string[]
+  /** Published ports that the packet filter knows of. */
+  ports?: PortMapping[]
 }
 
 export type Leases = Record<string, Lease>
