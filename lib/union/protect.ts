@@ -56,8 +56,9 @@ export function refuseSetAttr(node: Node, { valid }: SetAttr): number {
   if (flags === 0 || valid === 0) return 0
   if ((flags & IMMUTABLE) !== 0) return -E.EPERM
   if ((valid & (SetAttrValid.Mode | SetAttrValid.Uid | SetAttrValid.Gid | SetAttrValid.Size)) !== 0) return -E.EPERM
-  // The kernel gives the times of writes that it has cached together with the change time, which nobody can set.
-  if ((valid & SetAttrValid.Ctime) !== 0) return 0
+  // With a writeback cache the kernel gives the times of cached writes in the same form as a caller's mtime without atime:
+  // together with the change time. That one is let through, for the write was allowed when it was made.
+  if ((valid & SetAttrValid.Ctime) !== 0 && (valid & SetAttrValid.Atime) === 0) return 0
   const explicit = (set: number, now: number): boolean => (valid & set) !== 0 && (valid & now) === 0
   return explicit(SetAttrValid.Atime, SetAttrValid.AtimeNow) || explicit(SetAttrValid.Mtime, SetAttrValid.MtimeNow)
     ? -E.EPERM
