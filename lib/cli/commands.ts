@@ -36,6 +36,10 @@ export const groups: Readonly<Record<string, Readonly<Record<string, Verb>>>> = 
     rename: { describe: 'Give a container another name', load: () => import('./commands/rename.js') },
     update: { describe: 'Change limits of containers', load: () => import('./commands/update.js') },
     rm: { describe: 'Remove containers and what they wrote', load: () => import('./commands/rm.js') },
+    'container prune': {
+      describe: 'Remove containers that do not run',
+      load: () => import('./commands/container-prune.js'),
+    },
     top: { describe: 'Show the processes of a container', load: () => import('./commands/top.js') },
     port: { describe: 'Show published ports', load: () => import('./commands/port.js') },
     inspect: {
@@ -50,10 +54,18 @@ export const groups: Readonly<Record<string, Readonly<Record<string, Verb>>>> = 
     'network ls': { describe: 'List networks', load: () => import('./commands/network-ls.js') },
     'network rm': { describe: 'Remove networks', load: () => import('./commands/network-rm.js') },
     'network inspect': { describe: 'Show all of networks', load: () => import('./commands/network-inspect.js') },
+    'network prune': {
+      describe: 'Remove networks that no container has',
+      load: () => import('./commands/network-prune.js'),
+    },
     'volume create': { describe: 'Make a volume', load: () => import('./commands/volume-create.js') },
     'volume ls': { describe: 'List volumes', load: () => import('./commands/volume-ls.js') },
     'volume rm': { describe: 'Remove volumes', load: () => import('./commands/volume-rm.js') },
     'volume inspect': { describe: 'Show all of volumes', load: () => import('./commands/volume-inspect.js') },
+    'volume prune': {
+      describe: 'Remove volumes that no container has',
+      load: () => import('./commands/volume-prune.js'),
+    },
   },
   Inspect: {
     diff: {
@@ -109,7 +121,16 @@ export const groups: Readonly<Record<string, Readonly<Record<string, Verb>>>> = 
   },
   Store: {
     df: { describe: 'Show the disk space of images, and what sharing saves', load: () => import('./commands/df.js') },
-    prune: { describe: 'Remove what nothing needs', load: () => import('./commands/prune.js') },
+    prune: {
+      describe: 'Remove images that nothing needs, and the build cache',
+      load: () => import('./commands/prune.js'),
+    },
+    'image prune': { describe: 'Remove images that nothing needs', load: () => import('./commands/image-prune.js') },
+    'builder prune': { describe: 'Remove the build cache', load: () => import('./commands/builder-prune.js') },
+    'system prune': {
+      describe: 'Remove containers that do not run, networks that none has, and what prune removes',
+      load: () => import('./commands/system-prune.js'),
+    },
     fsck: { describe: 'Check every image, layer and file of the store', load: () => import('./commands/fsck.js') },
   },
   General: {
@@ -124,5 +145,50 @@ export const groups: Readonly<Record<string, Readonly<Record<string, Verb>>>> = 
 /** Every verb by name. */
 export const verbs: ReadonlyMap<string, Verb> = new Map(Object.values(groups).flatMap(group => Object.entries(group)))
 
-/** Other words for a verb: habits from elsewhere. */
-export const aliases: ReadonlyMap<string, string> = new Map([['umount', 'unmount']])
+/** Docker's second form of a verb: the words of a group, `word=verb` where the verb is another (`container ls` is `ps`). */
+function forms(group: string, words: string): [string, string][] {
+  return words.split(' ').map(word => {
+    const [said = '', verb = said] = word.split('=')
+    return [`${group} ${said}`, verb]
+  })
+}
+
+/** Other words for a verb: habits from elsewhere. What follows the verb in the value is said to it first. */
+export const aliases: ReadonlyMap<string, string> = new Map([
+  ['umount', 'unmount'],
+  ...forms(
+    'container',
+    'run create start exec ls=ps list=ps ps logs attach wait stop kill pause unpause restart rename',
+  ),
+  ...forms('container', 'update rm remove=rm top port stats diff cp commit export'),
+  ['container inspect', 'inspect --type=container'],
+  ...forms('image', 'ls=images list=images pull push load save import tag rm=rmi remove=rmi history build'),
+  ['image inspect', 'inspect --type=image'],
+  ['network list', 'network ls'],
+  ['network remove', 'network rm'],
+  ['volume list', 'volume ls'],
+  ['volume remove', 'volume rm'],
+  ...forms('builder', 'build'),
+  ...forms('system', 'df events'),
+])
+
+/** The verb that the first words name, and the words for it. undefined: none, or only a group's name. */
+export function verbOf(words: readonly string[]): { name: string; args: string[] } | undefined {
+  for (const count of [2, 1]) {
+    const said = words.slice(0, count).join(' ')
+    const meant = aliases.get(said)
+    if (meant !== undefined) return verbOf([...meant.split(' '), ...words.slice(count)])
+    if (verbs.has(said)) return { name: said, args: words.slice(count) }
+  }
+  return undefined
+}
+
+/** What there is in a group (`container`), by second word: verbs, and other words for them. Empty: it is no group. */
+export function membersOf(group: string): Map<string, string> {
+  const members = new Map<string, string>()
+  for (const said of [...verbs.keys(), ...aliases.keys()]) {
+    const [first, second] = said.split(' ')
+    if (first === group && second !== undefined) members.set(second, aliases.get(said) ?? said)
+  }
+  return members
+}

@@ -5,7 +5,7 @@
  */
 import type { Options } from 'yargs'
 import type { Command, OptionTable } from './command.js'
-import { aliases, verbs } from './commands.js'
+import { membersOf, verbOf, verbs } from './commands.js'
 import { globalOptions } from './help.js'
 import { positionalSpecs } from './parse.js'
 
@@ -19,19 +19,15 @@ export async function candidates(words: readonly string[], names: Names): Promis
   const current = words.at(-1) ?? ''
   const before = words.slice(0, -1)
   const verb = findVerb(before)
-  const found = verb === undefined ? firstWords(before) : await afterVerb(verb.name, verb.rest, current, names)
+  const found = verb === undefined ? firstWords(before) : await afterVerb(verb.name, verb.args, current, names)
   if (found.includes(FILES)) return [FILES]
   return found.filter(line => line.startsWith(current))
 }
 
-function findVerb(before: readonly string[]): { name: string; rest: string[] } | undefined {
+function findVerb(before: readonly string[]): { name: string; args: string[] } | undefined {
   const plain = before.findIndex((word, i) => !word.startsWith('-') && before[i - 1] !== '--root')
   if (plain < 0) return undefined
-  const [first = '', second = ''] = before.slice(plain)
-  if (verbs.has(`${first} ${second}`)) return { name: `${first} ${second}`, rest: before.slice(plain + 2) }
-  const name = aliases.get(first) ?? first
-  if (verbs.has(name)) return { name, rest: before.slice(plain + 1) }
-  return undefined
+  return verbOf(before.slice(plain))
 }
 
 /** First words of verbs, or second ones when a group's first stands there. */
@@ -39,11 +35,14 @@ function firstWords(before: readonly string[]): string[] {
   if (before.at(-1) === '--root') return [FILES]
   const group = before.filter((word, i) => !word.startsWith('-') && before[i - 1] !== '--root').at(-1)
   const lines = new Map<string, string>()
-  for (const [name, { describe }] of verbs) {
-    const [first = '', second] = name.split(' ')
-    if (group !== undefined && first === group && second !== undefined) lines.set(second, describe)
-    else if (group === undefined && !lines.has(first)) lines.set(first, second === undefined ? describe : `${first} …`)
-  }
+  if (group !== undefined)
+    for (const [second, meant] of membersOf(group))
+      lines.set(second, verbs.get(verbOf(meant.split(' '))?.name ?? '')?.describe ?? '')
+  else
+    for (const [name, { describe }] of verbs) {
+      const [first = '', second] = name.split(' ')
+      if (!lines.has(first)) lines.set(first, second === undefined ? describe : `${first} …`)
+    }
   const globals = group === undefined ? [...optionLines(globalOptions), '--version\tShow the version'] : []
   return [...[...lines].map(([word, describe]) => `${word}\t${describe}`), ...globals]
 }

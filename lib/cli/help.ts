@@ -5,7 +5,7 @@
  */
 import type { Options } from 'yargs'
 import type { Command, OptionTable } from './command.js'
-import { groups } from './commands.js'
+import { groups, membersOf } from './commands.js'
 import { displayWidth } from './print.js'
 
 /** Options every verb has. They may stand before or after the verb. */
@@ -15,10 +15,10 @@ export const globalOptions = {
   help: { alias: 'h', type: 'boolean', describe: 'Show help', group: 'Global options:' },
 } as const satisfies OptionTable
 
-/** `lamina --help`. With `group`, only the verbs of that group (`lamina network`). */
+/** `lamina --help`. With `group`, only what there is in that group (`lamina network`), other words for verbs too. */
 export function overview(group?: string): string {
   const lines = [`Usage: lamina [--root DIR] [--debug] ${group ?? 'COMMAND'} ...`, '']
-  const width = 18
+  const width = group === undefined ? 18 : 20
   for (const [title, verbs] of Object.entries(groups)) {
     const shown = Object.entries(verbs).filter(([name]) => group === undefined || name.startsWith(`${group} `))
     if (shown.length === 0) continue
@@ -27,10 +27,24 @@ export function overview(group?: string): string {
       lines.push(`  ${name}${' '.repeat(Math.max(2, width - displayWidth(name)))}${verb.describe}`)
     lines.push('')
   }
+  if (group !== undefined) lines.push(...otherWords(group, width))
   lines.push('Global options:', '  --root DIR        Store root directory (also LAMINA_ROOT)')
   lines.push('  --debug           Show stack traces and more of what happens', '  --version         Show the version')
-  lines.push('', "'lamina COMMAND --help' says more about a command.", '')
-  return lines.join('\n')
+  lines.push('', "'lamina COMMAND --help' says more about a command.")
+  if (group === undefined)
+    lines.push("Docker's longer forms are understood too ('container ls', 'image rm'): 'lamina container' lists them.")
+  return [...lines, ''].join('\n')
+}
+
+/** The words of a group that stand for a verb of another name. */
+function otherWords(group: string, width: number): string[] {
+  const other = [...membersOf(group)].filter(([word, verb]) => verb !== `${group} ${word}`)
+  if (other.length === 0) return []
+  const lines = other.map(([word, verb]) => {
+    const said = `${group} ${word}`
+    return `  ${said}${' '.repeat(Math.max(2, width - displayWidth(said)))}lamina ${verb}`
+  })
+  return ['The same as:', ...lines, '']
 }
 
 /** `lamina VERB --help`. */

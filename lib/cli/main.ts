@@ -5,7 +5,7 @@
  */
 import { runRoot, storeRoot } from '../roots.js'
 import { UsageError, type Command, type Context } from './command.js'
-import { aliases, verbs } from './commands.js'
+import { membersOf, verbOf, verbs } from './commands.js'
 import { ExitCode, exitCodeFor } from './exit-codes.js'
 import { codeOf, failureLine } from './failure.js'
 
@@ -114,19 +114,19 @@ function leading(argv: readonly string[], state: State) {
 
 /** One or two words name a verb. A group alone shows its verbs and gives no name. */
 async function findVerb(first: string, others: readonly string[], streams: Streams) {
-  const [second = '', ...rest] = others
-  const meant = aliases.get(first)
-  if (meant !== undefined) return { name: meant, args: others }
-  if (verbs.has(`${first} ${second}`)) return { name: `${first} ${second}`, args: rest }
-  if (verbs.has(first)) return { name: first, args: others }
-  const members = [...verbs.keys()].filter(name => name.startsWith(`${first} `))
+  const found = verbOf([first, ...others])
+  if (found !== undefined) return found
+  const [second = ''] = others
+  const members = [...membersOf(first).keys()]
   const { didYouMean } = await import('./suggest.js')
   if (members.length === 0) {
     const known = [...verbs.keys()].map(name => name.split(' ')[0] as string)
     throw new UsageError(`unknown command '${first}'${didYouMean(first, known)}`)
   }
-  if (second !== '' && !second.startsWith('-'))
-    throw new UsageError(`unknown command '${first} ${second}'${didYouMean(`${first} ${second}`, members)}`)
+  if (second !== '' && !second.startsWith('-')) {
+    const known = members.map(word => `${first} ${word}`)
+    throw new UsageError(`unknown command '${first} ${second}'${didYouMean(`${first} ${second}`, known)}`)
+  }
   const { overview } = await import('./help.js')
   const out = others.includes('--help') ? streams.stdout : streams.stderr
   out.write(overview(first))

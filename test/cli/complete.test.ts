@@ -22,6 +22,17 @@ t.test('verbs, options, values and files are offered where they belong', async t
   t.strictSame(await candidates(['nonsense', ''], none), [])
 })
 
+t.test("Docker's longer forms complete as the verbs that they are", async t => {
+  t.ok(words(await candidates(['conta'], none)).includes('container'))
+  t.strictSame(words(await candidates(['container', 'l'], none)), ['ls', 'list', 'logs'])
+  t.strictSame(await candidates(['image', 'rem'], none), ['remove\tRemove images'])
+  t.strictSame(words(await candidates(['container', 'ls', '--no-t'], none)), ['--no-trunc'])
+  t.strictSame(words(await candidates(['image', 'inspect', '--form'], none)), ['--format'])
+  const asked: string[] = []
+  await candidates(['container', 'rm', ''], async (verb, argument) => (asked.push(`${verb} ${argument}`), []))
+  t.strictSame(asked, ['rm container'])
+})
+
 t.test('names are offered by the kind of the positional', async t => {
   const names = async (verb: string, argument: string) =>
     verb === 'completion' && argument === 'shell' ? ['bash', 'fish'] : undefined

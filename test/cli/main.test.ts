@@ -1,5 +1,5 @@
 import t from 'tap'
-import { groups, verbs } from '../../lib/cli/commands.js'
+import { aliases, groups, verbOf, verbs } from '../../lib/cli/commands.js'
 import { failureLine } from '../../lib/cli/failure.js'
 import { exitCodeFor } from '../../lib/cli/exit-codes.js'
 import { positionalSpecs } from '../../lib/cli/parse.js'
@@ -37,6 +37,56 @@ t.test('every verb has its page, and the table and the file agree', async t => {
 
 t.test('a verb stands in one group', async t => {
   t.equal(Object.values(groups).flatMap(g => Object.keys(g)).length, verbs.size)
+})
+
+t.test("Docker's longer forms are other words for verbs", async t => {
+  for (const said of aliases.keys()) {
+    t.notOk(verbs.has(said), `${said} is no verb of its own`)
+    const found = verbOf(said.split(' '))
+    t.ok(found !== undefined && verbs.has(found.name), said)
+    const { code, stdout } = await lamina(...said.split(' '), '--help')
+    t.match({ code, stdout }, { code: 0, stdout: `Usage: lamina ${found?.name}` }, said)
+  }
+  for (const [said, name] of [
+    ['container ls', 'ps'],
+    ['container list', 'ps'],
+    ['container ps', 'ps'],
+    ['container run', 'run'],
+    ['container remove', 'rm'],
+    ['container prune', 'container prune'],
+    ['image ls', 'images'],
+    ['image list', 'images'],
+    ['image rm', 'rmi'],
+    ['image remove', 'rmi'],
+    ['image build', 'build'],
+    ['network list', 'network ls'],
+    ['volume remove', 'volume rm'],
+    ['system df', 'df'],
+    ['system events', 'events'],
+    ['builder build', 'build'],
+  ] as const)
+    t.strictSame(verbOf([...said.split(' '), '-x', 'y']), { name, args: ['-x', 'y'] }, said)
+  t.strictSame(verbOf(['image', 'inspect', 'x']), { name: 'inspect', args: ['--type=image', 'x'] })
+  t.strictSame(verbOf(['container', 'inspect', 'x']), { name: 'inspect', args: ['--type=container', 'x'] })
+  for (const words of [[], ['container'], ['container', 'nonsense'], ['ls', 'container']])
+    t.equal(verbOf(words)?.name, words[0] === 'ls' ? 'ls' : undefined, words.join(' '))
+})
+
+t.test('a group alone shows what there is, and the overview has one line for the longer forms', async t => {
+  const { code, stdout, stderr } = await lamina('container')
+  t.match({ code, stdout }, { code: 2, stdout: '' })
+  t.match(stderr, /^Usage: lamina .* container \.\.\.\n/)
+  t.match(stderr, /^ {2}container prune +Remove containers/m)
+  t.match(stderr, /^ {2}container ls +lamina ps$/m)
+  t.notMatch(stderr, /image|network/, 'nothing of other groups')
+  t.match(await lamina('image', '--help'), { code: 0, stdout: /image rm +lamina rmi/, stderr: '' })
+  const overview = (await lamina('--help')).stdout
+  t.equal(overview.match(/container ls/g)?.length, 1)
+  t.notMatch(overview, /container list|image ls/)
+  t.match(await lamina('container', 'lss'), {
+    code: 2,
+    stderr: "lamina: unknown command 'container lss'; did you mean 'container ls'? (see 'lamina --help')\n",
+  })
 })
 
 t.test('wrong usage is one line and exit code 2', async t => {

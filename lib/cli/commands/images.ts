@@ -14,7 +14,14 @@ export const command = defineCommand({
     all: { alias: 'a', type: 'boolean', describe: 'For Docker’s sake: there are no hidden images' },
     digests: { type: 'boolean', describe: 'Show digests' },
     'no-trunc': { type: 'boolean', describe: 'Show whole IDs' },
-    filter: { type: 'string', array: true, requiresArg: true, describe: 'dangling=true|false, reference=NAME' },
+    filter: {
+      alias: 'f',
+      type: 'string',
+      array: true,
+      requiresArg: true,
+      describe:
+        'Only those that match: reference=NAME or PATTERN, label=, before=IMAGE, since=IMAGE, until=, dangling=',
+    },
   },
   async handler(args, { root, stdout }) {
     const [{ Store }, images, { familiarName, parseReference, nameOf }] = await Promise.all([
@@ -23,8 +30,9 @@ export const command = defineCommand({
       import('../../image/reference.js'),
     ])
     const store = Store.open(root)
-    const wanted = args.name ?? args.filter?.find(f => f.startsWith('reference='))?.slice('reference='.length)
-    const dangling = args.filter?.find(f => f.startsWith('dangling='))?.slice('dangling='.length)
+    const wanted = args.name
+    const filters = args.filter ?? []
+    const fits = filters.length === 0 ? undefined : (await import('../image-filter.js')).imageFilter(store, filters)
     const rows = images.listImages(store).flatMap(image => {
       const common = { image, id: image.id, created: images.createdAt(image), size: images.unpackedSize(store, image) }
       if (image.names.length === 0)
@@ -42,7 +50,7 @@ export const command = defineCommand({
     const want = wanted === undefined ? undefined : parseReference(wanted)
     const hasTag = wanted !== undefined && /:[^/]*$/.test(wanted)
     const shown = rows.filter(row => {
-      if (dangling !== undefined && (row.name === undefined) !== (dangling === 'true')) return false
+      if (fits?.(row.image, row.name) === false) return false
       if (want === undefined) return true
       if (row.name === undefined) return false
       const r = parseReference(row.name)
