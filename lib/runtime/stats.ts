@@ -24,6 +24,19 @@ export interface Sample {
   pids: number
 }
 
+/** Of a container that does not run. */
+export const nothing: Sample = {
+  time: 0,
+  cpu: 0,
+  memory: 0,
+  memoryLimit: 0,
+  received: 0,
+  sent: 0,
+  read: 0,
+  written: 0,
+  pids: 0,
+}
+
 export function sample({ state }: Container): Sample {
   if (state.cgroup === '') return sampleProcesses(state)
   const cgroup = Cgroup.at(state.cgroup)

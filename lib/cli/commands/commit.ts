@@ -14,10 +14,11 @@ export const command = defineCommand({
       requiresArg: true,
       describe: 'Dockerfile instruction for the config, e.g. \'CMD ["bash"]\'',
     },
+    pause: { alias: 'p', type: 'boolean', default: true, describe: 'Freeze the container meanwhile' },
   },
   examples: [['commit work mine:1', 'Only what changed is read']],
   epilogue:
-    'SOURCE_DATE_EPOCH (seconds) fixes the time of the image and the latest of its files. A running container is committed as it is found: stop or pause it for a consistent image.',
+    'SOURCE_DATE_EPOCH (seconds) fixes the time of the image and the latest of its files. A running container stands still while its changes are read; with --no-pause, and for a user who has no freezer cgroup, it is committed as it is found.',
   looksInto: args => [args.container],
   async handler(args, { root, runRoot, stdout, stderr }) {
     const [{ Containers }, { Store }, { ImageWriter }, { commitUpper }] = await Promise.all([
@@ -26,25 +27,33 @@ export const command = defineCommand({
       import('../../image/writer.js'),
       import('../../image/commit.js'),
     ])
-    const container = await new Containers(root, runRoot).find(args.container)
+    const containers = new Containers(root, runRoot)
+    const container = await containers.find(args.container)
     const writer = await ImageWriter.open(Store.open(root))
     const { containerBase, containerUpper } = await import('../container-base.js')
     const base = await containerBase(writer.store, container.config.root)
-    const upper = await containerUpper(container, base.lowers)
+    const commit = async (): Promise<string> => {
+      const upper = await containerUpper(container, base.lowers)
+      try {
+        const epoch = process.env['SOURCE_DATE_EPOCH']
+        const image = await commitUpper(writer, upper, base.lowers, base.image, {
+          names: args.name === undefined ? [] : [args.name],
+          author: args.author,
+          message: args.message,
+          changes: args.change ?? [],
+          createdBy: container.config.args.join(' '),
+          clock: epoch !== undefined && /^\d+$/.test(epoch) ? Number(epoch) : undefined,
+          warn: line => stderr.write(`warning: ${line}\n`),
+        })
+        return image.id
+      } finally {
+        upper.close()
+      }
+    }
     try {
-      const epoch = process.env['SOURCE_DATE_EPOCH']
-      const image = await commitUpper(writer, upper, base.lowers, base.image, {
-        names: args.name === undefined ? [] : [args.name],
-        author: args.author,
-        message: args.message,
-        changes: args.change ?? [],
-        createdBy: container.config.args.join(' '),
-        clock: epoch !== undefined && /^\d+$/.test(epoch) ? Number(epoch) : undefined,
-        warn: line => stderr.write(`warning: ${line}\n`),
-      })
-      stdout.write(`${image.id}\n`)
+      const { whileFrozen } = await import('../../runtime/freeze.js')
+      stdout.write(`${args.pause ? await whileFrozen(containers, container, commit) : await commit()}\n`)
     } finally {
-      upper.close()
       for (const layer of base.lowers) layer.close()
       writer.close()
     }

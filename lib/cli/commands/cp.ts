@@ -7,6 +7,7 @@ export const command = defineCommand({
   builder: {
     archive: { alias: 'a', type: 'boolean', describe: 'Keep owners, suid bits and extended attributes' },
     'follow-link': { alias: 'L', type: 'boolean', describe: 'Follow a symlink given as PATH' },
+    quiet: { alias: 'q', type: 'boolean', describe: 'For Docker’s sake: there is no progress to hide' },
   },
   examples: [
     ['cp debian:12:/etc/os-release .', 'one file'],

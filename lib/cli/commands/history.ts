@@ -12,6 +12,7 @@ export const command = defineCommand({
     ...jsonOption,
     ...quietOption,
     ...formatOption,
+    human: { alias: 'H', type: 'boolean', default: true, describe: '=false: sizes in bytes, times as they are' },
     'no-trunc': { type: 'boolean', describe: 'Show whole commands' },
   },
   async handler(args, { root, stdout }) {
@@ -33,7 +34,9 @@ export const command = defineCommand({
     if (args.json === true) return printJson(stdout, steps)
     const id = (text: string | undefined): string =>
       text === undefined ? '<missing>' : args.noTrunc === true ? text : text.slice(7, 19)
-    const since = (created: string | undefined): string => (created === undefined ? 'N/A' : ago(Date.parse(created)))
+    const since = (created: string | undefined): string =>
+      created === undefined ? 'N/A' : args.human ? ago(Date.parse(created)) : created
+    const bytes = (n: number): string => (args.human ? size(n) : String(n))
     if (args.format !== undefined) {
       const { printFormatted } = await import('../format.js')
       const views = steps.map(s => ({
@@ -41,7 +44,7 @@ export const command = defineCommand({
         CreatedSince: since(s.created),
         CreatedAt: s.created ?? 'N/A',
         CreatedBy: s.createdBy,
-        Size: size(s.size),
+        Size: bytes(s.size),
         Comment: s.comment,
         Step: s.step,
         Line: s.line ?? '',
@@ -58,7 +61,7 @@ export const command = defineCommand({
       { heading: 'IMAGE', cell: s => id(s.id) },
       { heading: 'CREATED', cell: s => since(s.created) },
       { heading: 'CREATED BY', cell: s => cut(s.createdBy.replace(/\s+/g, ' ')) },
-      { heading: 'SIZE', cell: s => size(s.size) },
+      { heading: 'SIZE', cell: s => bytes(s.size) },
       { heading: 'COMMENT', cell: s => s.comment },
       { heading: 'STEP', cell: s => String(s.step) },
       { heading: 'LINE', cell: s => (s.line === undefined ? '' : String(s.line)) },

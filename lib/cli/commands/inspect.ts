@@ -1,4 +1,5 @@
 /** `lamina inspect`: everything that is known of containers, as JSON. */
+import type { Container } from '../../runtime/containers.js'
 import { defineCommand } from '../command.js'
 
 export const command = defineCommand({
@@ -6,9 +7,19 @@ export const command = defineCommand({
   describe: 'Show all that is known of containers or images',
   builder: {
     format: { alias: 'f', type: 'string', describe: "Print by a template, '{{.State.Status}}'" },
+    size: {
+      alias: 's',
+      type: 'boolean',
+      describe: 'How much a container has written (SizeRw), and with its image (SizeRootFs)',
+    },
     type: { type: 'string', choices: ['container', 'image'], describe: 'Only look for this kind' },
   },
   async handler(args, { root, runRoot, stdout }) {
+    if (args.size === true) {
+      const { elevate } = await import('../elevate.js')
+      const elsewhere = await elevate({ root, runRoot })
+      if (elsewhere !== undefined) return elsewhere
+    }
     const { Containers } = await import('../../runtime/containers.js')
     const containers = new Containers(root, runRoot)
     const { inspectContainer } = await import('../../runtime/inspect.js')
@@ -16,7 +27,11 @@ export const command = defineCommand({
     for (const name of args.name) {
       try {
         if (args.type !== 'image') {
-          found.push(inspectContainer(await containers.find(name), root))
+          const container = await containers.find(name)
+          found.push({
+            ...inspectContainer(container, root),
+            ...(args.size === true ? await sizes(root, container) : {}),
+          })
           continue
         }
       } catch (error) {
@@ -32,5 +47,12 @@ export const command = defineCommand({
       const render = compileTemplate(args.format)
       for (const one of found) stdout.write(`${render(one)}\n`)
     }
+    return 0
   },
 })
+
+async function sizes(root: string, container: Container): Promise<{ SizeRw: number; SizeRootFs: number }> {
+  const { containerSize } = await import('../../runtime/size.js')
+  const { written, all } = await containerSize(root, container)
+  return { SizeRw: written, SizeRootFs: all }
+}

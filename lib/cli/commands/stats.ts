@@ -1,5 +1,7 @@
 /** `lamina stats`: what running containers use. */
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Container } from '../../runtime/containers.js'
+import type { Sample } from '../../runtime/stats.js'
 import { defineCommand, jsonOption } from '../command.js'
 import { formatOption } from '../format.js'
 import { size } from '../human.js'
@@ -10,39 +12,42 @@ export const command = defineCommand({
   builder: {
     ...jsonOption,
     ...formatOption,
+    all: { alias: 'a', type: 'boolean', describe: 'Those that do not run too' },
     'no-stream': { type: 'boolean', describe: 'Once, not again and again' },
     'no-trunc': { type: 'boolean', describe: 'Do not shorten' },
   },
   async handler(args, { root, runRoot, stdout }) {
     const { Containers } = await import('../../runtime/containers.js')
     const containers = new Containers(root, runRoot)
-    const [{ cpuPercent, sample }, { printJson, printTable }, { RuntimeError }] = await Promise.all([
+    const [{ cpuPercent, nothing, sample }, { printJson, printTable }, { RuntimeError }] = await Promise.all([
       import('../../runtime/stats.js'),
       import('../print.js'),
       import('../../runtime/error.js'),
     ])
+    const runs = (c: Container): boolean => c.state.status === 'running' && c.state.pid > 0
+    const measure = (c: Container): Sample => (runs(c) ? sample(c) : nothing)
     const chosen = async () => {
-      if (args.container.length === 0)
-        return (await containers.all()).filter(c => c.state.status === 'running' && c.state.pid > 0)
+      if (args.container.length === 0) return (await containers.all()).filter(c => args.all === true || runs(c))
       const list = []
       for (const name of args.container) list.push(await containers.find(name))
       const idle = list.find(c => c.state.status !== 'running')
-      if (idle !== undefined) throw new RuntimeError('WRONG_STATE', `stats ${idle.config.name}: it is not running`)
+      if (idle !== undefined && args.all !== true)
+        throw new RuntimeError('WRONG_STATE', `stats ${idle.config.name}: it is not running`)
       return list
     }
     for (;;) {
       const list = await chosen()
-      const before = list.map(sample)
+      const before = list.map(measure)
       await sleep(args.noStream === true ? 500 : 1000)
       const views = list.map((c, i) => {
-        const now = sample(c)
+        const now = measure(c)
         const cpu = cpuPercent(before[i] ?? now, now)
         return {
           ID: args.noTrunc === true ? c.id : c.id.slice(0, 12),
           Name: c.config.name,
           CPUPerc: `${cpu.toFixed(2)}%`,
           MemUsage: `${size(now.memory)} / ${size(now.memoryLimit)}`,
-          MemPerc: `${((now.memory / now.memoryLimit) * 100).toFixed(2)}%`,
+          MemPerc: `${((now.memory / (now.memoryLimit || 1)) * 100).toFixed(2)}%`,
           NetIO: `${size(now.received)} / ${size(now.sent)}`,
           BlockIO: `${size(now.read)} / ${size(now.written)}`,
           PIDs: String(now.pids),

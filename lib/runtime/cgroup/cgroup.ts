@@ -136,23 +136,26 @@ export class Cgroup {
     return read(directory)
   }
 
+  /** What is written where to stop and continue every process. Throws UNSUPPORTED where there is no freezer. */
+  freezer(): { readonly file: string; readonly stop: string; readonly go: string } {
+    const v2 = this.v2
+    if (v2 !== undefined && existsSync(join(v2, 'cgroup.freeze')))
+      return { file: join(v2, 'cgroup.freeze'), stop: '1', go: '0' }
+    const v1 = this.of('freezer')
+    if (v1 === undefined) throw new RuntimeError('UNSUPPORTED', `pause: ${this.#lacks('freezer')}`)
+    return { file: join(v1, 'freezer.state'), stop: 'FROZEN', go: 'THAWED' }
+  }
+
   /** Stops or continues every process. Returns when the kernel says it is so. */
   async freeze(frozen: boolean): Promise<void> {
-    const v2 = this.v2
-    if (v2 !== undefined && existsSync(join(v2, 'cgroup.freeze'))) {
-      writeFileSync(join(v2, 'cgroup.freeze'), frozen ? '1' : '0')
-      const want = `frozen ${frozen ? 1 : 0}`
-      await until(() => readFileSync(join(v2, 'cgroup.events'), 'latin1').includes(want), `cgroup ${this.path}: freeze`)
-      return
-    }
-    const freezer = this.of('freezer')
-    if (freezer === undefined) throw new RuntimeError('UNSUPPORTED', `pause: ${this.#lacks('freezer')}`)
-    const state = frozen ? 'FROZEN' : 'THAWED'
-    writeFileSync(join(freezer, 'freezer.state'), state)
-    await until(
-      () => readFileSync(join(freezer, 'freezer.state'), 'latin1').trim() === state,
-      `cgroup ${this.path}: freeze`,
-    )
+    const { file, stop, go } = this.freezer()
+    const word = frozen ? stop : go
+    writeFileSync(file, word)
+    const isSo =
+      word.length === 1
+        ? () => readFileSync(join(dirname(file), 'cgroup.events'), 'latin1').includes(`frozen ${word}`)
+        : () => readFileSync(file, 'latin1').trim() === word
+    await until(isSo, `cgroup ${this.path}: freeze`)
   }
 
   /** SIGKILL to every process, at once where the kernel has cgroup.kill (5.14), else again until none is left. */
