@@ -6,7 +6,7 @@ import { REPO_DIGEST } from './index-json.js'
 import type { StoredImage } from './images.js'
 import { isIndex, readIndex } from './manifest.js'
 import { selectPlatform } from './platform.js'
-import { formatReference, parseReference } from './reference.js'
+import { formatReference, parseReference, parseRepository } from './reference.js'
 import { Registry } from './registry.js'
 import type { IngestLimits } from '../layer/tar-ingest.js'
 import type { Digest } from '../digest.js'
@@ -31,11 +31,7 @@ export interface Pulled {
 export async function pullImage(store: Store, text: string, options: PullOptions = {}): Promise<Pulled> {
   const reference = parseReference(text)
   const { registry: host, repository } = reference
-  const registry = new Registry(host, {
-    credential: await findCredential(host),
-    tlsVerify: options.tlsVerify,
-    ...(options.events?.retry ? { onRetry: message => options.events?.retry?.(message) } : {}),
-  })
+  const registry = await registryFor(host, options)
   const lock = await store.lock('shared')
   const session = store.session()
   try {
@@ -65,4 +61,20 @@ export async function pullImage(store: Store, text: string, options: PullOptions
     session.close()
     lock.release()
   }
+}
+
+/** Every tag that the registry has of `text`, a name without tag, as a reference to pull. Throws ImageError. */
+export async function remoteTags(text: string, options: PullOptions = {}): Promise<string[]> {
+  const { registry: host, repository } = parseRepository(text)
+  const tags = await (await registryFor(host, options)).tags(repository)
+  if (tags.length === 0) throw new ImageError('REGISTRY_NOT_FOUND', `pull ${text}: the registry has no tag of it`)
+  return tags.map(tag => `${text}:${tag}`)
+}
+
+async function registryFor(host: string, { tlsVerify, events }: PullOptions): Promise<Registry> {
+  return new Registry(host, {
+    credential: await findCredential(host),
+    tlsVerify,
+    ...(events?.retry ? { onRetry: message => events.retry?.(message) } : {}),
+  })
 }

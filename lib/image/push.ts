@@ -6,7 +6,7 @@ import type { Digest } from '../digest.js'
 import { findCredential } from './auth.js'
 import { listImages, readBlob, resolveImage } from './images.js'
 import { MEDIA } from './manifest.js'
-import { nameOf, parseReference } from './reference.js'
+import { nameOf, parseReference, parseRepository } from './reference.js'
 import { Registry } from './registry.js'
 import { blobChunks } from './save.js'
 import { ImageError } from './error.js'
@@ -80,6 +80,16 @@ export async function pushImage(
   } finally {
     lock.release()
   }
+}
+
+/** Every name here of the repository `text`, a name without tag. Throws IMAGE_NOT_FOUND when there is none. */
+export function localTags(store: Store, text: string): string[] {
+  const wanted = nameOf(parseRepository(text))
+  const names = listImages(store)
+    .flatMap(image => image.names)
+    .filter(name => nameOf(parseReference(name)) === wanted)
+  if (names.length === 0) throw new ImageError('IMAGE_NOT_FOUND', `push ${text}: no image here has that name`)
+  return names.sort()
 }
 
 async function* counted(source: AsyncIterable<Buffer>, tell: (bytes: number) => void): AsyncGenerator<Buffer> {

@@ -60,6 +60,25 @@ export function formatReference(ref: Reference): string {
   return `${nameOf(ref)}${ref.tag === undefined ? '' : `:${ref.tag}`}${ref.digest === undefined ? '' : `@${ref.digest}`}`
 }
 
+/** Whether `text` can be a tag. */
+export function isTag(text: string): boolean {
+  return tagForm.test(text)
+}
+
+/** A reference without tag and digest, for those that mean all tags. Throws ImageError REFERENCE_INVALID. */
+export function parseRepository(text: string): Pick<Reference, 'registry' | 'repository'> {
+  const { registry, repository } = parseReference(text)
+  if (text.includes('@') || text.lastIndexOf(':') > text.lastIndexOf('/'))
+    throw new ImageError(
+      'REFERENCE_INVALID',
+      `reference ${text.slice(0, 300)}: all tags are meant, so none can be given`,
+      {
+        reference: text,
+      },
+    )
+  return { registry, repository }
+}
+
 /** Registry and repository: `docker.io/library/debian`. */
 export function nameOf(ref: Pick<Reference, 'registry' | 'repository'>): string {
   return `${ref.registry}/${ref.repository}`

@@ -10,6 +10,9 @@ import type { Credential } from './auth.js'
 import { ImageError } from './error.js'
 import { discard, type HttpRequest, type HttpResponse, readBody, request } from './http.js'
 import { MAX_DOCUMENT, MEDIA } from './manifest.js'
+import { asImageError, refusal } from './refusal.js'
+import { nextPage, readTags } from './tags.js'
+import { authorize } from './token.js'
 
 export interface RegistryOptions {
   readonly credential?: Credential | undefined
@@ -22,6 +25,8 @@ export interface RegistryOptions {
 const ATTEMPTS = 5
 const MAX_REDIRECTS = 5
 const MAX_WAIT = 30_000
+const MAX_PAGES = 1000
+const MAX_TAGS = 100_000
 const ACCEPT = [MEDIA.ociManifest, MEDIA.ociIndex, MEDIA.dockerManifest, MEDIA.dockerList].join(', ')
 
 export interface FetchedManifest {
@@ -115,6 +120,25 @@ export class Registry {
         digest,
       })
     return bytes
+  }
+
+  /**
+   * All tags of a repository, page by page (`Link`). Throws ImageError REGISTRY_*, also for a next page on another host,
+   * and MANIFEST_TOO_LARGE.
+   */
+  async tags(repository: string): Promise<string[]> {
+    const what = `list tags of ${this.host}/${repository}`
+    const found = new Set<string>()
+    let page: string | URL | undefined = 'tags/list'
+    for (let pages = 0; page !== undefined; pages++) {
+      const response = await this.#send('GET', repository, page, what, {})
+      for (const tag of readTags(await readBody(response, MAX_DOCUMENT), what)) found.add(tag)
+      if (pages === MAX_PAGES || found.size > MAX_TAGS)
+        throw new ImageError('REGISTRY_ERROR', `${what}: no end after ${pages} pages and ${found.size} tags`)
+      // Relative to what was asked for, not to where that was redirected to.
+      page = nextPage(response.headers['link'], page instanceof URL ? page : await this.#baseURL(what), what)
+    }
+    return [...found]
   }
 
   async hasBlob(repository: string, digest: Digest): Promise<boolean> {
@@ -258,7 +282,15 @@ export class Registry {
         asked = true
         const challenge = response.headers['www-authenticate'] ?? ''
         discard(response)
-        this.#tokens.set(scope, await this.#authorize(challenge, scope, what))
+        this.#tokens.set(
+          scope,
+          await authorize(challenge, scope, what, {
+            host: this.host,
+            base,
+            credential: this.#options.credential,
+            send: (...words) => this.#request(...words),
+          }),
+        )
         continue
       }
       if ((status === 429 || status >= 500) && options.once !== true && ++failures < ATTEMPTS) {
@@ -266,7 +298,7 @@ export class Registry {
         await this.#wait(failures, response.headers['retry-after'], `${what}: status ${status}`)
         continue
       }
-      throw await this.#failure(response, what)
+      throw await refusal(response, what, this.host, this.#options.credential)
     }
   }
 
@@ -301,95 +333,6 @@ export class Registry {
     }
   }
 
-  /** Answers a challenge (RFC 7235; distribution-spec token flow): the Authorization header. */
-  async #authorize(challenge: string, scope: string, what: string): Promise<string> {
-    const { credential } = this.#options
-    const refused = new ImageError('REGISTRY_UNAUTHORIZED', `${what}: ${this.#unauthorized}`, { status: 401 })
-    if (/^basic\b/i.test(challenge)) {
-      if (credential === undefined) throw refused
-      return basic(credential)
-    }
-    if (!/^bearer\b/i.test(challenge)) throw refused
-    const fields = new Map([...challenge.matchAll(/(\w+)="([^"]*)"/g)].map(m => [m[1], m[2] as string]))
-    const realm = fields.get('realm')
-    if (realm === undefined) throw refused
-    const url = new URL(realm)
-    // A token service over plain HTTP would read the password along with everyone else.
-    if (url.protocol !== 'https:' && this.#base?.protocol === 'https:')
-      throw new ImageError('REGISTRY_ERROR', `${what}: token service ${url.origin} is not secure`)
-    const service = fields.get('service')
-    const scopes = (fields.get('scope') ?? scope).split(' ').filter(Boolean)
-    let response: HttpResponse
-    if (credential?.identityToken !== undefined) {
-      const form = new URLSearchParams({
-        grant_type: 'refresh_token',
-        refresh_token: credential.identityToken,
-        client_id: 'lamina',
-      })
-      if (service !== undefined) form.set('service', service)
-      if (scope !== '') form.set('scope', scope)
-      response = await this.#request(
-        'POST',
-        url,
-        { 'content-type': 'application/x-www-form-urlencoded' },
-        Buffer.from(form.toString()),
-      )
-    } else {
-      if (service !== undefined) url.searchParams.set('service', service)
-      for (const s of new Set([...scopes, ...scope.split(' ').filter(Boolean)])) url.searchParams.append('scope', s)
-      response = await this.#request(
-        'GET',
-        url,
-        credential === undefined ? {} : { authorization: basic(credential) },
-        undefined,
-      )
-    }
-    if (response.status !== 200) {
-      if (response.status === 401 || response.status === 403) {
-        discard(response)
-        throw refused
-      }
-      throw await this.#failure(response, what)
-    }
-    const json = JSON.parse((await readBody(response, 1 << 20)).toString('utf8')) as {
-      token?: string
-      access_token?: string
-    }
-    const token = json.token ?? json.access_token
-    if (typeof token !== 'string') throw new ImageError('REGISTRY_ERROR', `${what}: the token service sent no token`)
-    return `Bearer ${token}`
-  }
-
-  get #unauthorized(): string {
-    return this.#options.credential === undefined
-      ? `authentication required (lamina login ${this.host})`
-      : 'the registry does not take this user name and password'
-  }
-
-  async #failure(response: HttpResponse, what: string): Promise<ImageError> {
-    const { status } = response
-    let detail = ''
-    try {
-      const json = JSON.parse((await readBody(response, 1 << 16)).toString('utf8')) as {
-        errors?: { code?: string; message?: string }[]
-      }
-      detail = (json.errors ?? [])
-        .map(e => e.message ?? e.code ?? '')
-        .filter(Boolean)
-        .join('; ')
-        .slice(0, 300)
-    } catch {
-      // Not the error document of the specification: the status has to do.
-    }
-    const say = (text: string): string => `${what}: ${text}${detail === '' ? '' : ` (${detail})`}`
-    const context = { status, url: response.url.href }
-    if (status === 401) return new ImageError('REGISTRY_UNAUTHORIZED', say(this.#unauthorized), context)
-    if (status === 403) return new ImageError('REGISTRY_DENIED', say('the registry refuses it'), context)
-    if (status === 404) return new ImageError('REGISTRY_NOT_FOUND', say('not found'), context)
-    if (status === 429) return new ImageError('REGISTRY_LIMIT', say('too many requests'), context)
-    return new ImageError('REGISTRY_ERROR', say(`the registry answered ${status}`), context)
-  }
-
   async #wait(failures: number, retryAfter: string | undefined, what: string): Promise<void> {
     const asked = retryAfter === undefined ? NaN : Number(retryAfter) * 1000
     const wait = Math.min(
@@ -399,13 +342,4 @@ export class Registry {
     this.#options.onRetry?.(`${what}; trying again in ${Math.ceil(wait / 100) / 10} s`)
     await sleep(wait)
   }
-}
-
-function basic(credential: Credential): string {
-  return `Basic ${Buffer.from(`${credential.username}:${credential.password}`).toString('base64')}`
-}
-
-function asImageError(error: unknown, what: string): ImageError {
-  if (error instanceof ImageError) return error
-  return new ImageError('REGISTRY_UNREACHABLE', `${what}: ${(error as Error).message}`, {}, error)
 }

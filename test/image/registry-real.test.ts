@@ -70,6 +70,30 @@ t.test('user name and password (htpasswd, Basic)', { skip: missing('docker-regis
   t.match(await lamina('push', '-q', 'test/image:1', image), { code: 1, text: /authentication required/ })
 })
 
+t.test('all tags, out and in again', { skip: missing('docker-registry') }, async t => {
+  const registry = await startRegistry(join(scratch, 'tags'))
+  t.teardown(() => registry.stop())
+  const name = `${registry.host}/tags/image`
+  const tags = ['1', '2', 'latest']
+  await lamina('load', '-q', '-i', archive)
+  for (const tag of tags) await lamina('tag', 'test/image:1', `${name}:${tag}`)
+  await lamina('tag', 'test/image:1', `${name}-other:1`)
+  t.match(await lamina('push', '-a', `${name}:1`), { code: 1, text: /none can be given/ })
+  t.match(await lamina('push', '-a', name, 'elsewhere/x'), { code: 2, text: /no TARGET/ })
+  t.match(await lamina('push', '-a', `${registry.host}/none`), { code: 1, text: /no image here has that name/ })
+  const pushed = await lamina('push', '-q', '-a', name)
+  t.equal(pushed.code, 0, pushed.text)
+  t.same(
+    [...pushed.text.matchAll(/^(\S+): digest: /gm)].map(m => m[1]),
+    tags,
+  )
+  const elsewhere = ['--root', `${root}-tags`]
+  const pulled = await lamina(...elsewhere, 'pull', '-a', name)
+  t.equal(pulled.code, 0, pulled.text)
+  const listed = await lamina(...elsewhere, 'image', 'ls', '--format', '{{.Repository}}:{{.Tag}}')
+  t.same(listed.text.trim().split('\n').sort(), tags.map(tag => `${name}:${tag}`).sort(), 'and no other image')
+})
+
 t.test('certificates', { skip: missing('docker-registry', 'openssl') }, async t => {
   const tls = certificate('tls')
   const registry = await startRegistry(join(scratch, 'tls-registry'), { tls })

@@ -8,7 +8,7 @@ import { eraseCredential, findCredential, storeCredential } from '../../lib/imag
 import { fsck } from '../../lib/image/fsck.js'
 import { closeConnections } from '../../lib/image/http.js'
 import { listImages } from '../../lib/image/images.js'
-import { pullImage } from '../../lib/image/pull.js'
+import { pullImage, remoteTags } from '../../lib/image/pull.js'
 import { pushImage } from '../../lib/image/push.js'
 import { loadImages } from '../../lib/image/load.js'
 import { Store } from '../../lib/image/store.js'
@@ -314,4 +314,94 @@ t.test('a push sends manifests and blobs as they are', async t => {
   t.ok(uploads.get('/v2/test/manifests/1')?.equals(image.manifest))
   t.ok(uploads.get(image.config))
   t.ok(readFileSync(file).length > 0)
+})
+
+/** Answers tags/list as a registry with two on a page does; `next` makes the Link header of a page that is not the last. */
+function tagPages(tags: readonly unknown[], next: (host: string, after: string) => string): Answer {
+  return (req, res) => {
+    const url = new URL(req.url ?? '', 'http://x')
+    if (!url.pathname.endsWith('/tags/list')) return false
+    const from = tags.indexOf(url.searchParams.get('last')) + 1
+    const page = tags.slice(from, from + 2)
+    const more = from + 2 < tags.length
+    const link = more ? { link: next(req.headers.host ?? '', String(page.at(-1))) } : {}
+    res.writeHead(200, link).end(JSON.stringify({ name: 'test', tags: page }))
+    return true
+  }
+}
+
+t.test('all tags: every page is read, each image pulled, and what one lacks is said', async t => {
+  const forms: ((host: string, after: string) => string)[] = [
+    (_, after) => `</v2/test/tags/list?n=2&last=${after}>; rel="next"`,
+    (host, after) => `<http://${host}/v2/test/tags/list?last=${after}>;rel=next`,
+    (host, after) => `<https://${host}/v2/test/tags/list?last=${after}>; rel="next"`,
+  ]
+  const tags = ['1', 'a', 'b', 'c', 'gone']
+  for (const form of forms) {
+    const { host, log } = await serve(t, image, tagPages(tags, form))
+    t.same(
+      await remoteTags(`${host}/test`),
+      tags.map(tag => `${host}/test:${tag}`),
+    )
+    t.equal(log.filter(line => line.includes('tags/list')).length, 3, log.join('\n'))
+  }
+  const { host } = await serve(t, image, (req, res) => {
+    // All but the last are the same image.
+    if (/\/manifests\/[abc]$/.test(req.url ?? '')) return (res.end(image.manifest), true)
+    return tagPages(tags, forms[0] as (typeof forms)[0])(req, res)
+  })
+  const store = newStore()
+  const said = await lamina('--root', store.root, 'pull', '-q', '--all-tags', `${host}/test`)
+  t.match(said, { code: 1, stderr: /^lamina: pull .*test:gone: not found.*\n$/ })
+  t.equal(said.stdout, `${image.config}\n`.repeat(4))
+  t.same(
+    listImages(store).flatMap(i => i.names),
+    ['1', 'a', 'b', 'c'].map(tag => `${host}/test:${tag}`),
+  )
+  t.match(await lamina('pull', '-a', `${host}/test:1`), { code: 1, stderr: /none can be given/ })
+  const empty = await serve(
+    t,
+    image,
+    tagPages([], () => ''),
+  )
+  t.match(await lamina('pull', '-a', `${empty.host}/test`), { code: 1, stderr: /has no tag/ })
+})
+
+t.test('all tags: what a hostile registry answers', async t => {
+  const elsewhere = await serve(t, image)
+  const own = (_: string, after: string): string => `</v2/test/tags/list?last=${after}>; rel="next"`
+  const always: Answer = (req, res) => {
+    if (!req.url?.includes('/tags/list')) return false
+    res.writeHead(200, { link: `<${req.url.split('?')[0]}?n=${Math.random()}>; rel="next"` }).end('{"tags":["1"]}')
+    return true
+  }
+  const says =
+    (body: string): Answer =>
+    (req, res) =>
+      req.url?.includes('/tags/list') ? (res.end(body), true) : false
+  const cases: [string, Answer, string, RegExp][] = [
+    [
+      'a next page on another host',
+      tagPages(['1', '2', '3'], () => `<http://${elsewhere.host}/v2/test/tags/list>; rel="next"`),
+      'REGISTRY_ERROR',
+      /another host/,
+    ],
+    [
+      'a next page of another protocol',
+      tagPages(['1', '2', '3'], () => '<file:///x>; rel="next"'),
+      'REGISTRY_ERROR',
+      /another host/,
+    ],
+    ['pages without end', always, 'REGISTRY_ERROR', /no end after/],
+    ['a tag that is none', tagPages(['1', '../../x'], own), 'REGISTRY_ERROR', /is no tag/],
+    ['a tag that is no text', tagPages(['1', { a: 1 }], own), 'REGISTRY_ERROR', /is no tag/],
+    ['no list', says('{"tags":"1"}'), 'REGISTRY_ERROR', /no list of tags/],
+    ['no JSON', says('<html>'), 'REGISTRY_ERROR', /no list of tags/],
+    ['a bomb', says(' '.repeat(4 * 1024 * 1024 + 1)), 'MANIFEST_TOO_LARGE', /4194304/],
+  ]
+  for (const [title, hook, code, message] of cases) {
+    const { host } = await serve(t, image, hook)
+    await t.rejects(remoteTags(`${host}/test`), { code, message }, title)
+  }
+  t.same(elsewhere.log, [], 'nobody else is asked')
 })
