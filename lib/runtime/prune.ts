@@ -2,7 +2,7 @@
  * Owns removing what no container needs: containers that do not run, volumes, networks. Images are lib/image/gc.ts's.
  * Invariant: what a container names, running or not, stays; nobody makes a container between the look and the removal.
  */
-import { type Container, Containers } from './containers.js'
+import type { Container, Containers } from './containers.js'
 import { RuntimeError } from './error.js'
 import { sizeBelow } from './size.js'
 

@@ -125,6 +125,118 @@ t.test('in by every door, listed, named, out again, gone', async t => {
   t.same(readdirSync(join(scratch, 'store/layers')), [])
 })
 
+t.test('images --filter', async t => {
+  const dated = (year: number, labels?: Record<string, string>): ReturnType<typeof makeImage> =>
+    makeImage([[{ name: 'year', data: String(year) }]], {
+      config: c => {
+        c['created'] = `${year}-01-01T00:00:00Z`
+        if (labels !== undefined) c['config'] = { Labels: labels }
+      },
+    })
+  await fed(ociArchive(dated(2001), 'test/old:1'), 'load', '-q')
+  await fed(ociArchive(dated(2002, { a: 'b', c: '' }), 'test/middle:1'), 'load', '-q')
+  await fed(ociArchive(dated(2003, { a: 'x' }), 'localhost:5000/test/new:2'), 'load', '-q')
+  const shown = async (...filters: string[]): Promise<string[]> => {
+    const words = filters.flatMap(f => ['--filter', f])
+    const text = await out('image', 'ls', '--format', '{{.Repository}}:{{.Tag}}', ...words)
+    return text.split('\n').filter(Boolean).sort()
+  }
+  const [old, middle, fresh] = ['test/old:1', 'test/middle:1', 'localhost:5000/test/new:2'] as const
+  for (const [filters, expected] of [
+    [[], [fresh, middle, old]],
+    [['label=a'], [fresh, middle]],
+    [['label=a=b'], [middle]],
+    [['label=a', 'label=c'], [middle]],
+    [['label=toString'], []],
+    [['before=test/middle:1'], [old]],
+    [['since=test/middle:1'], [fresh]],
+    [['since=test/old:1', 'before=localhost:5000/test/new:2'], [middle]],
+    [['until=2002-06-01'], [middle, old]],
+    [['reference=test/old'], [old]],
+    [['reference=test/*'], [middle, old]],
+    [['reference=test/*:2'], []],
+    [['reference=docker.io/test/m?ddle:[0-9]'], [middle]],
+    [['reference=*'], []],
+    [
+      ['reference=test/old', 'reference=*/test/new'],
+      [fresh, old],
+    ],
+    [['reference=test/old', 'label=a'], []],
+    [['dangling=true'], []],
+    [['dangling=false', 'label=c'], [middle]],
+  ] as const)
+    t.same(await shown(...filters), [...expected].sort(), filters.join(' '))
+  for (const [filter, error] of [
+    ['nonsense=1', /is none of dangling, reference, label/],
+    ['label', /is not key=value/],
+    ['dangling=perhaps', /neither true nor false/],
+    ['before=ghost', /no such image/],
+    ['reference=[z-a]', /is no pattern/],
+  ] as const)
+    t.match(await fed(Buffer.alloc(0), 'images', '-f', filter), { code: /1|2/, err: error }, filter)
+  await out('tag', fresh, old)
+  t.same(await shown('dangling=true'), ['<none>:<none>'], 'the one that lost its name')
+  t.same(await shown('reference=test/old'), [old])
+  await out('prune', '-f', '-a')
+})
+
+t.test('history --human, and the kinds that inspect looks for', async t => {
+  const image = makeImage([[{ name: 'added', data: 'x'.repeat(3000) }]], {
+    config: c => (c['history'] = [{ created: '2024-05-06T07:08:09Z', created_by: 'x' }]),
+  })
+  await fed(ociArchive(image, 'test/image:1'), 'load', '-q')
+  const format = '{{.Size}} {{.CreatedSince}}'
+  t.match(await out('history', 'test/image:1', '--format', format), /^3kB \d+ \w+ ago\n$/)
+  t.match(await out('history', 'test/image:1'), / ago +x +3kB /)
+  t.equal(
+    await out('image', 'history', '--human=false', 'test/image:1', '--format', format),
+    '3000 2024-05-06T07:08:09Z\n',
+  )
+  t.match(await out('history', '-H=false', 'test/image:1'), / 2024-05-06T07:08:09Z +x +3000 /)
+  t.match(JSON.parse(await out('image', 'inspect', 'test/image:1')), [{ Id: image.config }])
+  t.match(await fed(Buffer.alloc(0), 'container', 'inspect', 'test/image:1'), { code: 1, err: /no such container/ })
+  await out('prune', '-f', '-a')
+})
+
+t.test('image prune: asks at a terminal, tells as docker, heeds filters', async t => {
+  const load = (): Promise<Said> => fed(ociArchive(image, 'test/image:1'), 'load', '-q')
+  const typed = async (answer: string, ...args: string[]): Promise<Said> => {
+    const stdin = Object.assign(Readable.from([Buffer.from(answer)]), { isTTY: true })
+    let [text, err] = ['', '']
+    const code = await main(args, {
+      stdin: stdin as unknown as NodeJS.ReadStream,
+      stdout: { write: chunk => ((text += String(chunk)), true) },
+      stderr: { write: chunk => ((err += String(chunk)), true) },
+    })
+    return { code, out: text, err, bytes: Buffer.alloc(0) }
+  }
+  await load()
+  const question = /^WARNING! This will remove all images that no container uses\.\nAre you sure .*\[y\/N\] /
+  t.match(await typed('n\n', 'image', 'prune', '-a'), { code: 1, out: '', err: question })
+  t.match(await typed('\n', 'prune', '-a'), {
+    code: 1,
+    out: '',
+    err: /This will remove:\n {2}- all images.*\n {2}- the build/,
+  })
+  t.equal(await out('images', '-q'), `${id}\n`, 'nothing was removed')
+  t.equal(await out('image', 'prune', '-f'), 'Total reclaimed space: 0B\n', 'it has a name')
+  t.equal(await out('image', 'prune', '-f', '-a', '--filter', 'label=x'), 'Total reclaimed space: 0B\n')
+  t.equal(await out('image', 'prune', '-f', '-a', '--filter', 'until=2023-12-31'), 'Total reclaimed space: 0B\n')
+  t.match(await fed(Buffer.alloc(0), 'image', 'prune', '-f', '--filter', 'x=y'), {
+    err: /none of until, label, label!/,
+  })
+  t.match(await typed('y\n', 'image', 'prune', '-a', '--filter', 'until=2024-02-01', '--filter', 'label!=x'), {
+    code: 0,
+    out: new RegExp(
+      `^Deleted Images:\\nuntagged: test/image:1\\ndeleted: ${image.config}\\n\\nTotal reclaimed space: [1-9][\\d.]*kB\\n$`,
+    ),
+  })
+  t.equal(await out('images', '-q'), '')
+  await load()
+  t.match(await out('system', 'prune', '-f', '-a'), /^Deleted Images:\n[^]*Total reclaimed space: [1-9]/)
+  t.equal(await out('images', '-q'), '')
+})
+
 t.test('a platform is chosen from an archive of several', async t => {
   const [amd, arm] = ['amd64', 'arm64'].map(architecture =>
     makeImage([[{ name: architecture, data: architecture }]], { config: c => (c['architecture'] = architecture) }),

@@ -1,7 +1,9 @@
 import t from 'tap'
 import { spawnSync } from 'node:child_process'
+import { once } from 'node:events'
 import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { Cgroup } from '../../lib/runtime/cgroup/cgroup.js'
 import { Lamina, unable, until } from './lamina.js'
 
 t.setTimeout(900_000)
@@ -88,6 +90,121 @@ t.test('the life of a container in the background', { skip, timeout: 900_000 }, 
     lamina.out('volume', 'create', 'kept')
     t.equal(lamina.out('volume', 'ls', '--format', '{{.Name}} {{.Driver}}'), 'kept local')
     lamina.out('volume', 'rm', 'kept')
+  })
+
+  t.test('sizes, filters, and stats of those that do not run', async t => {
+    const run = ['run', '-d', '--rootfs', '/', '--network']
+    lamina.out(
+      ...run,
+      'none',
+      '--name',
+      'first',
+      '-l',
+      'a',
+      '-l',
+      'b=c',
+      '--',
+      'sh',
+      '-c',
+      'head -c 12000 /dev/zero > /x',
+    )
+    lamina.out('wait', 'first')
+    lamina.out(...run, 'bridge', '--name', 'second', '-l', 'a', '-p', '127.0.0.1::80', '--', 'sleep', '1000')
+    lamina.out(...run, 'none', '--name', 'third', '--expose', '90-95', '--expose', '53/udp', '--', 'sleep', '1000')
+    t.match(lamina.out('ps', '-as', '--filter', 'name=first'), / SIZE\n.* 12kB \(virtual 12kB\)$/)
+    t.equal(lamina.out('container', 'ls', '-l', '--format', '{{.Names}} {{.Size}}'), 'third 0B (virtual 0B)')
+    t.notMatch(lamina.out('ps'), /SIZE/)
+    t.match(JSON.parse(lamina.out('inspect', '-s', 'first')), [{ SizeRw: 12000, SizeRootFs: 12000 }])
+    t.notOk('SizeRw' in (JSON.parse(lamina.out('inspect', 'first')) as object[])[0]!)
+    const [hostPort = ''] = lamina.out('port', 'second', '80').split(':').slice(-1)
+    for (const [filters, expected] of [
+      [['before=second'], 'first'],
+      [['since=first'], 'third second'],
+      [['since=first', 'before=third'], 'second'],
+      [[`publish=${hostPort}`], 'second'],
+      [[`publish=${hostPort}/udp`], ''],
+      [['publish=1-65535'], 'second'],
+      [['publish=80'], ''],
+      [['expose=80'], 'second'],
+      [['expose=93/tcp'], 'third'],
+      [['expose=53'], ''],
+      [['expose=53/udp', 'expose=80'], 'third second'],
+      [['label=a', 'label=b'], 'first'],
+      [['label=b=d'], ''],
+    ] as const) {
+      const words = filters.flatMap(f => ['-f', f])
+      const shown = lamina.out('ps', '-a', '--format', '{{.Names}}', ...words)
+      t.equal(shown.split('\n').join(' '), expected, filters.join(' '))
+    }
+    for (const [filter, stderr] of [
+      ['before=ghost', /no such container: ghost/],
+      ['publish=http', /is no port/],
+      ['nonsense=1', /is none of id, name/],
+    ] as const)
+      t.match(lamina.do(['ps', '-f', filter]), { code: /1|2/, stderr }, filter)
+    const stats = (...words: string[]): { Name: string; CPUPerc: string; PIDs: string; MemUsage: string }[] =>
+      JSON.parse(lamina.out('stats', '--no-stream', '--json', ...words))
+    t.same(
+      stats().map(s => s.Name),
+      ['second', 'third'],
+    )
+    t.match(stats('-a'), [
+      { Name: 'first', CPUPerc: '0.00%', PIDs: '0', MemUsage: '0B / 0B', MemPerc: '0.00%' },
+      { Name: 'second', PIDs: '1' },
+      { Name: 'third', PIDs: '1' },
+    ])
+    t.match(lamina.do(['stats', '--no-stream', 'first']), { code: 1, stderr: /it is not running/ })
+    t.equal(stats('-a', 'first').length, 1)
+    lamina.out('rm', '-f', 'first', 'second', 'third')
+  })
+
+  t.test('commit freezes a running container while it reads', async t => {
+    // Large enough that a commit of it takes a while.
+    const script = 'head -c 60000000 /dev/urandom > /big; echo up; exec sleep 1000'
+    lamina.out('run', '-d', '--name', 'c', '--network', 'none', '--rootfs', '/', '--', 'sh', '-c', script)
+    t.ok(await until(() => lamina.do(['logs', 'c']).stdout === 'up\n'))
+    const actions = (): string =>
+      lamina
+        .out('events', '--since', '1h', '--until', '0s', '--filter', 'container=c', '--format', '{{.Action}}')
+        .replaceAll('\n', ' ')
+    const [c] = JSON.parse(lamina.out('inspect', 'c')) as [{ Id: string }]
+    const { cgroup } = JSON.parse(readFileSync(join(lamina.root, 'containers', c.Id, 'state.json'), 'utf8')) as {
+      cgroup: string
+    }
+    const { file, stop, go } = Cgroup.at(cgroup).freezer()
+    const word = (): string => readFileSync(file, 'utf8').trim()
+    /** Whether it was seen frozen while a commit with these options ran. */
+    const seenFrozen = async (...options: string[]): Promise<boolean> => {
+      const child = lamina.start(['commit', ...options, 'c', 'c:1'])
+      let seen = false
+      const closed = once(child, 'close')
+      const watch = setInterval(() => (seen ||= word() === stop), 2)
+      t.equal((await closed)[0], 0)
+      clearInterval(watch)
+      return seen
+    }
+    t.ok(await seenFrozen())
+    t.equal(word(), go)
+    t.equal(status('c'), 'running')
+    t.equal(actions(), 'create start pause unpause')
+    t.notOk(await seenFrozen('--no-pause'))
+    t.notOk(await seenFrozen('--pause=false'))
+    t.equal(actions(), 'create start pause unpause', 'without, nothing happens to it')
+    t.match(lamina.do(['commit', '-c', 'NONSENSE', 'c']), { code: 3, stderr: /NONSENSE/ })
+    t.equal(word(), go, 'a commit that fails lets it go on')
+    for (const signal of ['SIGINT', 'SIGKILL'] as const) {
+      const child = lamina.start(['commit', 'c', 'c:2'])
+      const closed = once(child, 'close')
+      t.ok(await until(() => word() === stop || child.exitCode !== null), signal)
+      child.kill(signal)
+      await closed
+      t.ok(await until(() => word() === go, 10), `${signal}: it goes on`)
+    }
+    lamina.out('pause', 'c')
+    lamina.out('commit', 'c', 'c:1')
+    t.equal(status('c'), 'paused', 'one that was paused before stays so')
+    lamina.out('rm', '-f', 'c')
+    lamina.out('prune', '-fa')
   })
 
   t.test('attach gets what is written from then on, and the exit code', async t => {
