@@ -27,7 +27,9 @@ export async function containerBase(
 }
 
 /** What a container changed, over its `lowers`: its upper, where the mountpoints that its mounts needed are no change. */
-export async function containerUpper({ directory, config }: Container, lowers: readonly Layer[]): Promise<Layer> {
+export async function containerUpper(container: Container, lowers: readonly Layer[]): Promise<Layer> {
+  await writeBack(container)
+  const { directory, config } = container
   const [{ openUpperLayer }, { tracesOf }, { mountpointsOf }] = await Promise.all([
     import('../layer/copies.js'),
     import('../diff/traces.js'),
@@ -41,4 +43,20 @@ export async function containerUpper({ directory, config }: Container, lowers: r
     upper.close()
     throw error
   }
+}
+
+/**
+ * Without passthrough the kernel keeps what a file that is still open was given: it hands it over. Where it cannot be asked
+ * (an ordinary user outside of the container's namespace) the upper is as it is found.
+ */
+async function writeBack({ state }: Container): Promise<void> {
+  if (state.status !== 'running' || state.pid === 0) return
+  const [{ close, open, syncfsInThread }, { O }] = await Promise.all([
+    import('../sys/file.js'),
+    import('../sys/constants.js'),
+  ])
+  const fd = open(`/proc/${state.pid}/root`, O.RDONLY | O.DIRECTORY | O.CLOEXEC)
+  if (fd < 0) return
+  await syncfsInThread(fd)
+  close(fd)
 }

@@ -20,6 +20,7 @@ export const command = defineCommand({
   epilogue:
     'SOURCE_DATE_EPOCH (seconds) fixes the time of the image and the latest of its files. A running container stands still while its changes are read; with --no-pause, and for a user who has no freezer cgroup, it is committed as it is found.',
   looksInto: args => [args.container],
+  enters: true,
   async handler(args, { root, runRoot, stdout, stderr }) {
     const [{ Containers }, { Store }, { ImageWriter }, { commitUpper }] = await Promise.all([
       import('../../runtime/containers.js'),
