@@ -135,7 +135,8 @@ function missingTransport({ transport }: Partial<MountSpec>): string | undefined
 
 type LowersOf = (stack: Stack) => Promise<{ readonly specs: readonly LowerSpec[]; readonly words: readonly string[] }>
 
-const LAMINA = fileURLToPath(new URL('../bin/lamina.js', import.meta.url))
+/** As people start it. */
+const LAMINA = fileURLToPath(new URL('../bin/lamina', import.meta.url))
 
 const ofDirectories: LowersOf = ({ lowers }) =>
   Promise.resolve({
@@ -166,10 +167,9 @@ function lamina(name: string, spec: Partial<MountSpec>, lowersOf: LowersOf = ofD
     async command(stack) {
       const { words } = await lowersOf(stack)
       const { upper, work, point } = stack
-      const node = [process.execPath, LAMINA, 'mount']
-      if (words.length > 0) return [...node, ...words, '--upper', upper, '--work', work, point]
+      if (words.length > 0) return [LAMINA, 'mount', ...words, '--upper', upper, '--work', work, point]
       const { reference, store } = await stack.image()
-      return ['env', `LAMINA_ROOT=${store}`, ...node, reference, point]
+      return ['env', `LAMINA_ROOT=${store}`, LAMINA, 'mount', reference, point]
     },
   }
 }

@@ -67,6 +67,7 @@ export async function bundle(sources) {
     mkdirSync(dirname(file), { recursive: true })
     replace(file, loader(entry), isProgram ? 0o755 : 0o644)
   }
+  replace('dist/bin/lamina', readFileSync('bin/lamina.sh'), 0o755)
   for (const name of readdirSync('dist/bin')) if (name.includes('.cache')) rmSync(join('dist/bin', name))
   // The first start makes the cache.
   for (const flags of [[], ['--max-semi-space-size=2']])

@@ -11,7 +11,7 @@ import { Script } from 'node:vm'
  */
 const starts = {
   command: 'bin/lamina cli/parse cli/help cli/version',
-  mount: 'cli/commands/mount mount/launch cli/leave',
+  mount: 'cli/commands/mount mount/launch cli/leave cli/stay mount/serve-on',
   serve: 'mount/server-process mount/serve-worker layer/indexed layer/directory union/options',
   exec:
     'cli/commands/exec cli/elevate runtime/containers runtime/options sys/process runtime/exec runtime/join ' +

@@ -41,6 +41,14 @@ export interface Context {
   readonly stdout: Output
   /** Progress, warnings, errors. */
   readonly stderr: Output
+  /** This process may go on behind the command (stay.ts). */
+  readonly stay?: Stay | undefined
+}
+
+/** What a command may do whose process goes on behind it: end for whoever waits. */
+export interface Stay {
+  /** Says the exit code. The first one counts. */
+  leave(code: number): void
 }
 
 /** The part of a writable stream that commands use; `isTTY` says whether to be interactive, `columns` how wide it is. */

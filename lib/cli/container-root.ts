@@ -17,6 +17,7 @@ export interface RootArgs {
   pull?: string | undefined
   platform?: string | undefined
   transport?: string | undefined
+  quiet?: boolean | undefined
 }
 
 /** Throws ImageError when there is no such image and it cannot be pulled. */
@@ -39,7 +40,7 @@ export async function resolveRoot(
   const image = await findOrPull(
     () => resolveImage(store, reference),
     args,
-    () => pull(root, reference, args.platform, stderr),
+    () => pull(root, reference, args, stderr),
   )
   // Until its container.json says so: no gc may take the image from under a container in the making.
   const { pinImage } = await import('../image/pin.js')
@@ -63,7 +64,7 @@ async function findOrPull(find: () => StoredImage, args: RootArgs, fetch: () => 
   return find()
 }
 
-async function pull(root: string, reference: string, platform: string | undefined, stderr: Output): Promise<void> {
+async function pull(root: string, reference: string, { platform, quiet }: RootArgs, stderr: Output): Promise<void> {
   const { main } = await import('./main.js')
   const argv = [
     '--root',
@@ -73,9 +74,9 @@ async function pull(root: string, reference: string, platform: string | undefine
     ...(platform === undefined ? [] : ['--platform', platform]),
     reference,
   ]
-  stderr.write(`Unable to find image '${reference}' locally, pulling it\n`)
-  const quiet = { write: () => true }
-  const code = await main(argv, { stdin: process.stdin, stdout: quiet, stderr })
+  if (quiet !== true) stderr.write(`Unable to find image '${reference}' locally, pulling it\n`)
+  const nowhere = { write: () => true }
+  const code = await main(argv, { stdin: process.stdin, stdout: nowhere, stderr })
   if (code !== 0)
     throw Object.assign(new Error(`run ${reference}: the image cannot be pulled`), { code: 'NO_SUCH_IMAGE' })
 }
@@ -85,7 +86,7 @@ function defaultsOf({ config }: StoredImage): ImageDefaults {
   const c = config.config ?? {}
   const health = (
     c as {
-      Healthcheck?: { Test?: string[]; Interval?: number; Timeout?: number; StartPeriod?: number; Retries?: number }
+      Healthcheck?: Healthcheck
     }
   ).Healthcheck
   return {
@@ -102,9 +103,17 @@ function defaultsOf({ config }: StoredImage): ImageDefaults {
   }
 }
 
-function healthOf(
-  h: { Test?: string[]; Interval?: number; Timeout?: number; StartPeriod?: number; Retries?: number } | undefined,
-): ContainerConfig['health'] {
+/** Times in nanoseconds. */
+interface Healthcheck {
+  Test?: string[]
+  Interval?: number
+  Timeout?: number
+  StartPeriod?: number
+  StartInterval?: number
+  Retries?: number
+}
+
+function healthOf(h: Healthcheck | undefined): ContainerConfig['health'] {
   if (h?.Test === undefined || h.Test.length === 0) return undefined
   const seconds = (ns: number | undefined, otherwise: number): number => (ns ? ns / 1e9 : otherwise)
   return {
@@ -112,6 +121,7 @@ function healthOf(
     interval: seconds(h.Interval, 30),
     timeout: seconds(h.Timeout, 30),
     startPeriod: seconds(h.StartPeriod, 0),
+    startInterval: h.StartInterval ? h.StartInterval / 1e9 : undefined,
     retries: h.Retries || 3,
   }
 }

@@ -12,6 +12,21 @@ export const formatOption = {
   format: { type: 'string', describe: "Print by a template, '{{.Name}}'; 'table …' with headings; 'json'" },
 } as const
 
+/** The `--format` of the inspect verbs, with docker's letter. */
+export const inspectFormat = {
+  format: { alias: 'f', type: 'string', describe: "Print by a template, '{{.Name}}'; or 'json'" },
+} as const
+
+/** Prints what an inspect verb has found: an indented array without a format. */
+export function printInspected(out: Output, found: readonly View[], format: string | undefined): void {
+  if (format === undefined) out.write(`${JSON.stringify(found, null, 2)}\n`)
+  else if (format === 'json') out.write(`${JSON.stringify(found)}\n`)
+  else {
+    const render = compileTemplate(format)
+    for (const one of found) out.write(`${render(one)}\n`)
+  }
+}
+
 /** A row as templates see it: field names as Docker's, values as Docker prints them. */
 export type View = Readonly<Record<string, unknown>>
 

@@ -10,7 +10,7 @@ import { ExitCode, exitCodeFor } from './exit-codes.js'
 import { codeOf, failureLine } from './failure.js'
 
 /** Where the command reads and writes; the process's own by default. */
-export type Streams = Pick<Context, 'stdin' | 'stdout' | 'stderr'>
+export type Streams = Pick<Context, 'stdin' | 'stdout' | 'stderr' | 'stay'>
 
 /** Runs `lamina` with `argv` (without node and script). Never throws; returns the exit code. */
 export async function main(argv: readonly string[], streams: Streams = process): Promise<number> {
@@ -81,8 +81,8 @@ async function dispatch(argv: readonly string[], streams: Streams, state: State)
   if (parsed['debug'] === true) state.debug = true
   const chosen = (parsed['root'] as string | undefined) ?? root
   if (chosen !== undefined) process.env['LAMINA_ROOT'] = storeRoot({ LAMINA_ROOT: chosen })
-  const { stdin, stdout, stderr } = streams
-  const context = { root: storeRoot(), runRoot: runRoot(), debug: state.debug, stdin, stdout, stderr }
+  const { stdin, stdout, stderr, stay } = streams
+  const context = { root: storeRoot(), runRoot: runRoot(), debug: state.debug, stdin, stdout, stderr, stay }
   if (command.looksInto !== undefined && process.geteuid?.() !== 0) {
     const { elevateToLookInto } = await import('./elevate.js')
     const elsewhere = await elevateToLookInto(context, command.looksInto(parsed), command.enters === true)

@@ -8,12 +8,15 @@ export interface ApartOptions {
   sigProxy?: boolean | undefined
 }
 
+/** stdin is undefined where it is not attached. */
+export type AttachedStreams = Pick<Context, 'stdout' | 'stderr'> & { stdin: Context['stdin'] | undefined }
+
 /** Starts it and returns the exit code: the container's when it was attached to its end, else 0. */
 export async function runApart(
   containers: Containers,
   container: Container,
   options: ApartOptions,
-  { stdin, stdout, stderr }: Pick<Context, 'stdin' | 'stdout' | 'stderr'>,
+  { stdin, stdout, stderr }: AttachedStreams,
 ): Promise<number> {
   const { startInBackground } = await import('../runtime/background.js')
   if (options.detach === true) {

@@ -7,6 +7,7 @@ import { resolve } from 'node:path'
 import type { InferredOptionTypes } from 'yargs'
 import type { ContainerConfig } from '../runtime/config.js'
 import { UsageError, type OptionTable } from './command.js'
+import { number, resourcesOf } from './limits.js'
 
 const text = (describe: string, alias?: string) => ({ type: 'string', describe, ...(alias ? { alias } : {}) }) as const
 const many = (describe: string, alias?: string) =>
@@ -19,6 +20,7 @@ export const runOptions = {
   rm: flag('Remove the container when it ends'),
   interactive: flag('Keep stdin open', 'i'),
   tty: flag('Give it a terminal', 't'),
+  attach: many('Attach to STDIN, STDOUT or STDERR only', 'a'),
   env: many('Set a variable: NAME=value, or NAME for the value it has here', 'e'),
   'env-file': many('Read variables from a file'),
   workdir: text('Working directory inside', 'w'),
@@ -26,9 +28,13 @@ export const runOptions = {
   'group-add': many('Supplementary group'),
   volume: many('Mount [source:]destination[:options]', 'v'),
   mount: many('Mount: type=bind|volume|tmpfs|image,source=…,target=…'),
+  'volumes-from': many('Mount what another container has: NAME[:ro]'),
   tmpfs: many('Mount an empty tmpfs: /path[:options]'),
   network: { ...text('none, host, bridge, container:NAME, or a network'), alias: ['net'] },
   'network-alias': many('Another name of the container on its network'),
+  ip: text('Its address on the network'),
+  'mac-address': text('Its hardware address'),
+  link: many('Another name for a container on its network: NAME[:ALIAS]'),
   publish: many('Publish a port: [ip:][host:]container[/udp]', 'p'),
   'publish-all': flag('Publish all exposed ports on free ones', 'P'),
   expose: many('Expose a port'),
@@ -46,12 +52,14 @@ export const runOptions = {
   'cap-drop': many('Drop a capability'),
   'security-opt': many('seccomp=FILE|unconfined, no-new-privileges, unmask=ALL'),
   device: many('Give a device: /dev/x[:/dev/y[:rwm]]'),
+  'device-cgroup-rule': many("Let it use devices: 'c 42:* rwm'"),
   ulimit: many('Limit: name=soft[:hard]'),
   sysctl: many('Kernel parameter of its namespaces: name=value'),
   'shm-size': text('Size of /dev/shm'),
   pid: text('PID namespace: host or container:NAME'),
   ipc: text('IPC namespace: host or container:NAME'),
   uts: text('UTS namespace: host'),
+  userns: { type: 'string', choices: ['host'], describe: 'User namespace: that of the command, as without' },
   cgroupns: { type: 'string', choices: ['private', 'host'], describe: 'Cgroup namespace' },
   'cgroup-parent': text('Cgroup to make its cgroup in'),
   memory: text('Limit of memory: 512m, 1g', 'm'),
@@ -68,6 +76,7 @@ export const runOptions = {
   'cpuset-mems': text('Memory nodes it may use'),
   'pids-limit': text('Limit of processes; -1 is none'),
   'blkio-weight': text('Relative weight of block I/O, 10 to 1000'),
+  'blkio-weight-device': many('Relative weight on a device: /dev/x:100'),
   'device-read-bps': many('Limit of reading: /dev/x:1m'),
   'device-write-bps': many('Limit of writing: /dev/x:1m'),
   'device-read-iops': many('Limit of reads per second: /dev/x:100'),
@@ -76,6 +85,7 @@ export const runOptions = {
   'stop-signal': text('Signal that asks it to stop'),
   'stop-timeout': text('Seconds to wait before it is killed'),
   label: many('Label: name=value', 'l'),
+  annotation: many('Annotation of its OCI bundle: name=value'),
   'label-file': many('Read labels from a file'),
   'log-opt': many('max-size=10m, max-file=3'),
   'log-driver': { type: 'string', choices: ['json-file', 'none'], describe: 'Where output is kept' },
@@ -84,9 +94,11 @@ export const runOptions = {
   'health-timeout': text('Time a check may take'),
   'health-retries': text('Failures in a row that make it unhealthy'),
   'health-start-period': text('Time in which failures do not count'),
+  'health-start-interval': text('Time between checks in the start period'),
   'no-healthcheck': flag('Do without the health check of the image'),
   cidfile: text('Write the id to this file'),
   pull: { type: 'string', choices: ['missing', 'always', 'never'], describe: 'When to pull the image' },
+  quiet: flag('Say nothing of a pull', 'q'),
   platform: text('Platform of the image: linux/arm64'),
   runtime: text('OCI runtime that runs it: crun, runc or a path'),
   transport: { type: 'string', choices: ['direct', 'fuse-native'], describe: 'direct; fuse-native is refused here' },
@@ -169,14 +181,19 @@ export async function configOf(
   ]
   for (const destination of image.volumes)
     if (!config.mounts.some(m => m.destination === destination))
-      config.mounts.push({ kind: 'volume', source: newId(), destination, options: [], copyUp: true })
+      config.mounts.push({ kind: 'volume', source: newId(), destination, options: [], copyUp: true, implied: true })
+  if (args.volumesFrom !== undefined) config.volumesFrom = args.volumesFrom
   config.devices = (args.device ?? []).map(o.device)
+  if (args.deviceCgroupRule !== undefined) config.deviceRules = args.deviceCgroupRule.map(o.deviceRule)
   config.ulimits = (args.ulimit ?? []).map(o.ulimit)
   config.sysctls = Object.fromEntries((args.sysctl ?? []).map(s => o.pair('--sysctl', s)))
   if (args.shmSize !== undefined) config.shmSize = o.bytes('--shm-size', args.shmSize)
   // A directory of this machine is run to try something on it; an image is a service.
   config.network = o.network(args.network ?? (root.kind === 'directory' ? 'none' : 'bridge'))
   config.networkAliases = args.networkAlias ?? []
+  if (args.ip !== undefined) config.address = o.address('--ip', args.ip)
+  if (args.macAddress !== undefined) config.mac = o.macAddress('--mac-address', args.macAddress)
+  if (args.link !== undefined) config.links = args.link.map(o.link)
   config.ports = (args.publish ?? []).flatMap(o.ports)
   config.publishAll = args.publishAll === true
   config.exposed = [...new Set([...image.exposed, ...(args.expose ?? [])])]
@@ -218,6 +235,8 @@ export async function configOf(
     ),
     ...Object.fromEntries((args.label ?? []).map(l => o.pair('--label', l))),
   }
+  if (args.annotation !== undefined)
+    config.annotations = Object.fromEntries(args.annotation.map(a => o.pair('--annotation', a)))
   for (const opt of args.logOpt ?? []) {
     const [key, value] = o.pair('--log-opt', opt)
     if (key === 'max-size') config.log.maxSize = o.bytes('--log-opt max-size', value)
@@ -228,8 +247,15 @@ export async function configOf(
   config.health = healthOf(args, image, o.seconds)
   config.runtime = args.runtime ?? ''
   const network = config.network
-  if (config.ports.length > 0 && (typeof network === 'string' || 'container' in network))
-    throw new UsageError('-p needs a network of its own (--network bridge)')
+  if (typeof network === 'string' || 'container' in network) {
+    const given = [
+      ['-p', args.publish],
+      ['--ip', args.ip],
+      ['--mac-address', args.macAddress],
+      ['--link', args.link],
+    ].find(([, value]) => value !== undefined)
+    if (given !== undefined) throw new UsageError(`${String(given[0])} needs a network of its own (--network bridge)`)
+  }
   return config
 }
 
@@ -239,14 +265,6 @@ function readText(option: string, file: string): string {
   } catch (error) {
     throw new UsageError(`${option} ${file}: ${(error as NodeJS.ErrnoException).code ?? String(error)}`)
   }
-}
-
-function number(option: string, value: string | undefined, min: number, max: number): number | undefined {
-  if (value === undefined) return undefined
-  const n = Number(value)
-  if (!/^-?\d+$/.test(value) || n < min || n > max)
-    throw new UsageError(`${option} ${value}: is no number from ${min} to ${max}`)
-  return n
 }
 
 function applySecurity(config: ContainerConfig, opt: string): void {
@@ -269,54 +287,6 @@ function applySecurity(config: ContainerConfig, opt: string): void {
   else throw new UsageError(`--security-opt ${opt}: only seccomp=, no-new-privileges and unmask=ALL are known`)
 }
 
-/** The limits among the options; `update` uses the same. */
-export async function resourcesOf(args: Partial<RunArgs>): Promise<ContainerConfig['resources']> {
-  const o = await import('../runtime/options.js')
-  const r: ContainerConfig['resources'] = {}
-  const memory: NonNullable<typeof r.memory> = {}
-  if (args.memory !== undefined) {
-    memory.limit = o.bytes('--memory', args.memory)
-    if (memory.limit < 6 << 20) throw new UsageError(`--memory ${args.memory}: at least 6m`)
-  }
-  if (args.memorySwap !== undefined) {
-    if (memory.limit === undefined) throw new UsageError('--memory-swap needs --memory')
-    memory.swap = o.bytes('--memory-swap', args.memorySwap, true)
-    if (memory.swap >= 0 && memory.swap < memory.limit)
-      throw new UsageError(`--memory-swap ${args.memorySwap}: counts memory and swap, so it is at least --memory`)
-  }
-  if (args.memoryReservation !== undefined) memory.reservation = o.bytes('--memory-reservation', args.memoryReservation)
-  const swappiness = number('--memory-swappiness', args.memorySwappiness, 0, 100)
-  if (swappiness !== undefined) memory.swappiness = swappiness
-  if (args.oomKillDisable === true) memory.disableOOMKiller = true
-  if (Object.keys(memory).length > 0) r.memory = memory
-  const cpu: NonNullable<typeof r.cpu> = {}
-  if (args.cpus !== undefined) Object.assign(cpu, o.cpuQuota(args.cpus))
-  const shares = number('--cpu-shares', args.cpuShares, 2, 262144)
-  if (shares !== undefined) cpu.shares = shares
-  const period = number('--cpu-period', args.cpuPeriod, 1000, 1000000)
-  if (period !== undefined) cpu.period = period
-  const quota = number('--cpu-quota', args.cpuQuota, 1000, 1e12)
-  if (quota !== undefined) cpu.quota = quota
-  if (args.cpus !== undefined && (period !== undefined || quota !== undefined))
-    throw new UsageError('--cpus excludes --cpu-period and --cpu-quota')
-  if (args.cpusetCpus !== undefined) cpu.cpus = o.cpuList('--cpuset-cpus', args.cpusetCpus)
-  if (args.cpusetMems !== undefined) cpu.mems = o.cpuList('--cpuset-mems', args.cpusetMems)
-  if (Object.keys(cpu).length > 0) r.cpu = cpu
-  const pids = number('--pids-limit', args.pidsLimit, -1, 4194304)
-  if (pids !== undefined) r.pids = { limit: pids }
-  const block: NonNullable<typeof r.blockIO> = {}
-  const weight = number('--blkio-weight', args.blkioWeight, 10, 1000)
-  if (weight !== undefined) block.weight = weight
-  const { throttles } = await import('../runtime/throttles.js')
-  if (args.deviceReadBps) block.throttleReadBpsDevice = throttles('--device-read-bps', args.deviceReadBps, true)
-  if (args.deviceWriteBps) block.throttleWriteBpsDevice = throttles('--device-write-bps', args.deviceWriteBps, true)
-  if (args.deviceReadIops) block.throttleReadIOPSDevice = throttles('--device-read-iops', args.deviceReadIops, false)
-  if (args.deviceWriteIops)
-    block.throttleWriteIOPSDevice = throttles('--device-write-iops', args.deviceWriteIops, false)
-  if (Object.keys(block).length > 0) r.blockIO = block
-  return r
-}
-
 function healthOf(
   args: RunArgs,
   image: ImageDefaults,
@@ -332,6 +302,10 @@ function healthOf(
     interval: time('--health-interval', args.healthInterval, image.health?.interval ?? 30),
     timeout: time('--health-timeout', args.healthTimeout, image.health?.timeout ?? 30),
     startPeriod: time('--health-start-period', args.healthStartPeriod, image.health?.startPeriod ?? 0),
+    startInterval:
+      args.healthStartInterval === undefined
+        ? image.health?.startInterval
+        : seconds('--health-start-interval', args.healthStartInterval),
     retries: number('--health-retries', args.healthRetries, 1, 1e6) ?? image.health?.retries ?? 3,
   }
 }

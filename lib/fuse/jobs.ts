@@ -28,11 +28,23 @@ export class Jobs {
     this.#wake = wake
   }
 
-  /** Runs `job` on a thread, now or when one is free. */
-  start(job: Job): void {
-    const thread = this.#idle()
-    if (thread === undefined) this.#waiting.push(job)
-    else this.#run(thread, job)
+  /** Some were added since `begin`. */
+  due = false
+
+  /** Takes a job, which runs after the next `begin`. */
+  add(job: Job): void {
+    this.#waiting.push(job)
+    this.due = true
+  }
+
+  /** Gives what waits to idle threads, and to new ones: starting one takes milliseconds, so nobody should be waiting. */
+  begin(): void {
+    this.due = false
+    while (this.#waiting.length > 0) {
+      const thread = this.#idle()
+      if (thread === undefined) return
+      this.#run(thread, this.#waiting.shift() as Job)
+    }
   }
 
   /** Hands every finished job to `each`, once, and starts what waits. Cheap when nothing is finished. */

@@ -140,7 +140,8 @@ export class Session implements Host {
     else {
       this.#deferred = job
       this.#parked.set(job, [])
-      this.#jobs.start(job)
+      this.#jobs.add(job)
+      if (!this.#answering) this.#jobs.begin()
     }
     return PENDING
   }
@@ -290,6 +291,8 @@ export class Session implements Host {
       this.#count(Counter.errors)
       this.#send(result, 0)
     }
+    // After the reply: who deferred it need not wait for a thread to start.
+    if (this.#jobs.due) this.#jobs.begin()
   }
 
   #dispatch(opcode: number): number {

@@ -26,6 +26,8 @@ export interface ContainerMount {
   copyUp?: boolean
   /** The image that `source` named at the creation: its id. */
   image?: string
+  /** The image asks for it (VOLUME), nobody else. */
+  implied?: boolean
 }
 
 /** `private` is a new one of the container's own. */
@@ -40,6 +42,8 @@ export interface HealthCheck {
   interval: number
   timeout: number
   startPeriod: number
+  /** Between checks in the start period; `interval` when undefined. */
+  startInterval?: number | undefined
   retries: number
 }
 
@@ -73,6 +77,8 @@ export interface ContainerConfig {
   /** stdin stays open for attach. */
   interactive: boolean
   labels: Record<string, string>
+  /** Of the OCI bundle. */
+  annotations?: Record<string, string>
   autoRemove: boolean
   init: boolean
   readOnly: boolean
@@ -85,12 +91,22 @@ export interface ContainerConfig {
   /** Paths not to mask and not to make read-only. */
   unmasked: boolean
   mounts: ContainerMount[]
+  /** Whose mounts are among them: `NAME[:ro]`. */
+  volumesFrom?: string[]
   devices: { source: string; destination: string; access: string }[]
+  /** What the devices cgroup lets through beside these. */
+  deviceRules?: NonNullable<OciResources['devices']>
   ulimits: { type: string; soft: number; hard: number }[]
   sysctls: Record<string, string>
   shmSize: number
   network: NetworkMode
   networkAliases: string[]
+  /** The address on its network that was asked for. */
+  address?: string
+  /** The hardware address that was asked for: `02:00:00:00:00:01`. */
+  mac?: string
+  /** Further names under which it finds another container on its network. */
+  links?: { id: string; name: string; alias: string }[]
   ports: PortMapping[]
   publishAll: boolean
   exposed: string[]

@@ -122,6 +122,12 @@ export class Containers {
     return names
   }
 
+  /** Names of the volumes that containers have, without sweeping. */
+  volumes(): Set<string> {
+    const configs = this.#ids().map(id => readJson<ContainerConfig>(join(this.directory(id), 'container.json')))
+    return new Set(configs.flatMap(c => c?.mounts ?? []).flatMap(m => (m.kind === 'volume' ? [m.source] : [])))
+  }
+
   /** Writes a new container. Throws NAME_TAKEN. The caller holds the lock. */
   add(config: ContainerConfig): Container {
     const other = this.names().get(config.name)

@@ -11,6 +11,11 @@ import { checkName, newName } from './names.js'
  * MOUNT_SOURCE_MISSING; then nothing was made.
  */
 export async function createContainer(containers: Containers, config: ContainerConfig): Promise<Container> {
+  if (config.volumesFrom !== undefined) {
+    const { inheritMounts } = await import('./volumes-from.js')
+    await inheritMounts(containers, config, config.volumesFrom)
+  }
+  for (const link of config.links ?? []) link.id = (await containers.find(link.name)).id
   check(config)
   if (config.runtime !== '') {
     const { findRuntime } = await import('./oci-runtime.js')

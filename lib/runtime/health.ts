@@ -29,9 +29,13 @@ export function watchHealth(container: Container, check: HealthCheck, say: (heal
       exitCode === 0 ? 'healthy' : young ? 'starting' : failures >= check.retries ? 'unhealthy' : health.status
     health = { status, failures: young ? 0 : failures, log: [...health.log, result].slice(-KEPT) }
     say(health)
-    timer = setTimeout(() => void round(), check.interval * 1000)
+    timer = setTimeout(() => void round(), wait())
   }
-  let timer = setTimeout(() => void round(), check.interval * 1000)
+  const wait = (): number => {
+    const starting = health.status === 'starting' && Date.now() - born < check.startPeriod * 1000
+    return (starting ? (check.startInterval ?? check.interval) : check.interval) * 1000
+  }
+  let timer = setTimeout(() => void round(), wait())
   return {
     stop: () => {
       stopped = true

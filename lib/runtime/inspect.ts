@@ -64,6 +64,7 @@ export function inspectContainer(container: Container, root: string): Record<str
     })),
     Config: {
       Hostname: config.hostname,
+      MacAddress: config.mac ?? '',
       Domainname: config.domainname,
       User: config.user,
       Tty: config.tty,
@@ -86,6 +87,9 @@ export function inspectContainer(container: Container, root: string): Record<str
               Interval: config.health.interval * 1e9,
               Timeout: config.health.timeout * 1e9,
               StartPeriod: config.health.startPeriod * 1e9,
+              ...(config.health.startInterval === undefined
+                ? {}
+                : { StartInterval: config.health.startInterval * 1e9 }),
               Retries: config.health.retries,
             },
           }),
@@ -110,6 +114,10 @@ function hostConfig(config: ContainerConfig): Record<string, unknown> {
     Binds: config.mounts
       .filter(m => m.kind === 'bind' || m.kind === 'volume')
       .map(m => [m.source, m.destination, ...(m.options.length > 0 ? [m.options.join(',')] : [])].join(':')),
+    VolumesFrom: config.volumesFrom ?? null,
+    Links: config.links?.map(l => `/${l.name}:/${config.name}/${l.alias}`) ?? null,
+    Annotations: config.annotations ?? {},
+    DeviceCgroupRules: config.deviceRules?.map(ruleText) ?? null,
     NetworkMode: networkMode(config),
     PortBindings: portBindings(config),
     RestartPolicy: { Name: config.restart.name, MaximumRetryCount: config.restart.retries },
@@ -147,6 +155,7 @@ function hostConfig(config: ContainerConfig): Record<string, unknown> {
     CpusetMems: cpu?.mems ?? '',
     PidsLimit: pids?.limit ?? 0,
     BlkioWeight: blockIO?.weight ?? 0,
+    BlkioWeightDevice: blockIO?.weightDevice ?? [],
     Devices: config.devices.map(d => ({
       PathOnHost: d.source,
       PathInContainer: d.destination,
@@ -156,6 +165,10 @@ function hostConfig(config: ContainerConfig): Record<string, unknown> {
     LogConfig: { Type: config.log.off ? 'none' : 'json-file', Config: {} },
     Runtime: config.runtime || 'lamina',
   }
+}
+
+function ruleText(rule: NonNullable<ContainerConfig['deviceRules']>[number]): string {
+  return `${rule.type ?? 'a'} ${rule.major ?? '*'}:${rule.minor ?? '*'} ${rule.access}`
 }
 
 function portBindings(config: Pick<ContainerConfig, 'ports'>): Record<string, { HostIp: string; HostPort: string }[]> {

@@ -56,6 +56,7 @@ export interface OciResources {
   pids?: { limit: number }
   blockIO?: {
     weight?: number
+    weightDevice?: { major: number; minor: number; weight: number }[]
     throttleReadBpsDevice?: { major: number; minor: number; rate: number }[]
     throttleWriteBpsDevice?: { major: number; minor: number; rate: number }[]
     throttleReadIOPSDevice?: { major: number; minor: number; rate: number }[]

@@ -185,6 +185,55 @@ export function device(text: string): { source: string; destination: string; acc
   return { source, destination: second ?? source, access: third ?? 'rwm' }
 }
 
+/** `TYPE MAJOR:MINOR ACCESS`: `c 42:* rwm` (cgroup-v1/devices.rst). */
+export function deviceRule(text: string): {
+  allow: true
+  type: string
+  access: string
+  major?: number
+  minor?: number
+} {
+  const m = /^([abc]) (\d+|\*):(\d+|\*) ([rwm]{1,3})$/.exec(text)
+  if (m === null) return invalid('--device-cgroup-rule', text, "is not 'a|b|c MAJOR:MINOR rwm'")
+  const [, type = '', major = '', minor = '', access = ''] = m
+  const number = (key: 'major' | 'minor', n: string) => (n === '*' ? {} : { [key]: Number(n) })
+  return { allow: true, type, access, ...number('major', major), ...number('minor', minor) }
+}
+
+/** `NAME[:ALIAS]`. Which container that is, is seen when the new one is made. */
+export function link(text: string): { id: string; name: string; alias: string } {
+  const [name = '', alias = name, more] = text.split(':')
+  if (name === '' || alias === '' || more !== undefined) invalid('--link', text, 'is not NAME[:ALIAS]')
+  if (!/^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/.test(alias)) invalid('--link', text, `'${alias}' is no name`)
+  return { id: '', name, alias }
+}
+
+/** An IPv4 address. */
+export function address(option: string, text: string): string {
+  const parts = text.split('.')
+  if (parts.length !== 4 || parts.some(p => !/^\d{1,3}$/.test(p) || Number(p) > 255))
+    invalid(option, text, 'is no IPv4 address')
+  return parts.map(Number).join('.')
+}
+
+/** A hardware address of one machine, not of a group: `02:42:ac:11:00:02`. */
+export function macAddress(option: string, text: string): string {
+  if (!/^[0-9a-f]{2}([:-][0-9a-f]{2}){5}$/i.test(text)) invalid(option, text, 'is no hardware address')
+  if ((parseInt(text, 16) & 1) !== 0) invalid(option, text, 'is the address of a group')
+  return text.toLowerCase().replaceAll('-', ':')
+}
+
+/** `-a STDIN|STDOUT|STDERR` → their names. */
+export function attached(words: readonly string[]): Set<'stdin' | 'stdout' | 'stderr'> {
+  return new Set(
+    words.map(word => {
+      const name = word.toLowerCase()
+      if (name === 'stdin' || name === 'stdout' || name === 'stderr') return name
+      return invalid('--attach', word, 'is none of STDIN, STDOUT, STDERR')
+    }),
+  )
+}
+
 /** `no | always | unless-stopped | on-failure[:N]`. */
 export function restart(text: string): RestartPolicy {
   const m = /^(no|always|unless-stopped|on-failure)(?::(\d+))?$/.exec(text)

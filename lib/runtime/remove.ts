@@ -31,9 +31,13 @@ export async function removeContainer(
   }
   emit(containers.root, container, 'destroy')
   if (options.volumes !== true) return
+  const own = container.config.mounts.filter(m => m.kind === 'volume' && /^[0-9a-f]{64}$/.test(m.source))
+  if (own.length === 0) return
   const { removeVolume } = await import('./volumes.js')
-  for (const m of container.config.mounts)
-    if (m.kind === 'volume' && /^[0-9a-f]{64}$/.test(m.source))
+  // Another container may have come to it by --volumes-from.
+  const used = containers.volumes()
+  for (const m of own)
+    if (!used.has(m.source))
       try {
         removeVolume(containers.root, m.source)
       } catch (error) {

@@ -100,6 +100,7 @@ export function buildSpec(config: ContainerConfig, resolved: Resolved): OciSpec 
     ...(config.uts === 'private' ? { hostname: config.hostname } : {}),
     ...(config.domainname === '' ? {} : { domainname: config.domainname }),
     mounts: mountList(config, resolved),
+    ...(config.annotations === undefined ? {} : { annotations: config.annotations }),
     linux: {
       namespaces: namespaces(config, resolved),
       devices,
@@ -108,7 +109,7 @@ export function buildSpec(config: ContainerConfig, resolved: Resolved): OciSpec 
         ...config.resources,
         devices: config.privileged
           ? [{ allow: true, access: 'rwm' }]
-          : [...defaultDeviceRules, ...config.devices.flatMap(d => deviceRule(d))],
+          : [...defaultDeviceRules, ...config.devices.flatMap(d => deviceRule(d)), ...(config.deviceRules ?? [])],
       },
       maskedPaths: open ? [] : [...maskedPaths],
       readonlyPaths: open ? [] : [...readonlyPaths],

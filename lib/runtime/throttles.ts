@@ -4,6 +4,18 @@ import { devOf } from '../sys/constants.js'
 import { RuntimeError } from './error.js'
 import { bytes } from './options.js'
 
+/** `DEVICE:WEIGHT`, 10 to 1000. Throws INVALID. */
+export function deviceWeights(
+  option: string,
+  list: readonly string[],
+): { major: number; minor: number; weight: number }[] {
+  return throttles(option, list, false).map(({ major, minor, rate: weight }) => {
+    if (weight < 10 || weight > 1000)
+      throw new RuntimeError('INVALID', `${option} ${weight}: is no weight from 10 to 1000`)
+    return { major, minor, weight }
+  })
+}
+
 /** `size`: the rate is a size in bytes per second, else a count. Throws INVALID. */
 export function throttles(
   option: string,

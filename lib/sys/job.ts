@@ -38,12 +38,19 @@ export function runJob(spec: JobSpec): number {
   }
 }
 
+/** What fits into one block: holes and shared extents are not worth looking for. */
+const BLOCK = 4096
+
 /**
  * Copies `size` bytes from the start of `from` to the start of `to`: FICLONE, else each data range by copy_file_range,
  * else by read and write. `to` has exactly `size` bytes afterwards. A source that is shorter leaves a hole at the end.
  */
 export function copyData(from: number, to: number, size: number): number {
-  if (size > 0 && ficlone(to, from) === 0) return ftruncate(to, size)
+  if (size > BLOCK && ficlone(to, from) === 0) return ftruncate(to, size)
+  if (size <= BLOCK) {
+    const copied = copyByHand(from, to, 0, size)
+    if (copied < 0 || copied === size) return Math.min(copied, 0)
+  }
   const r = copyExtents(from, to, 0, size)
   return r < 0 ? r : ftruncate(to, size)
 }
@@ -74,7 +81,7 @@ function copyRange(from: number, to: number, start: number, end: number): number
     if (n === -E.EINTR) continue
     // Not for this pair of filesystems, or this kind of file: by hand. Zero bytes: so do some pseudo files.
     if (n === 0 || n === -E.EXDEV || n === -E.EOPNOTSUPP || n === -E.EINVAL || n === -E.ENOSYS || n === -E.EBADF)
-      return copyByHand(from, to, at, end)
+      return Math.min(0, copyByHand(from, to, at, end))
     if (n < 0) return n
     at += n
   }
@@ -82,14 +89,16 @@ function copyRange(from: number, to: number, start: number, end: number): number
 }
 
 const CHUNK = 1024 * 1024
+let block: Buffer | undefined
 
+/** The bytes copied, fewer where the source ends; or `-errno`. */
 function copyByHand(from: number, to: number, start: number, end: number): number {
-  const buffer = alloc(Math.min(CHUNK, end - start))
+  const buffer = end - start <= BLOCK ? (block ??= alloc(BLOCK)) : alloc(Math.min(CHUNK, end - start))
   const address = addressOf(buffer)
   for (let at = start; at < end;) {
     const n = preadAt(from, address, Math.min(buffer.length, end - at), at)
     if (n === -E.EINTR) continue
-    if (n <= 0) return n
+    if (n <= 0) return n < 0 ? n : at - start
     for (let done = 0; done < n;) {
       const written = pwriteAt(to, address + done, n - done, at + done)
       if (written === -E.EINTR) continue
@@ -98,5 +107,5 @@ function copyByHand(from: number, to: number, start: number, end: number): numbe
     }
     at += n
   }
-  return 0
+  return end - start
 }

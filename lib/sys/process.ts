@@ -57,6 +57,16 @@ export const CALL = {
   ppoll: arm ? 73 : 271,
 } as const
 
+/** setsid(2): away from the terminal it was started from. 0 or `-errno` (EPERM: it leads a process group). */
+export function newSession(): number {
+  return Math.min(0, ret(syscall6(CALL.setsid, 0, 0, 0, 0, 0, 0)))
+}
+
+/** dup3(2): `to` is what `fd` is, and stays open across exec. `to` or `-errno`. */
+export function redirect(fd: number, to: number): number {
+  return ret(syscall6(CALL.dup3, fd, to, 0, 0, 0, 0))
+}
+
 const P_PIDFD = 3
 const info = scratch(128)
 const infoAddress = addressOf(info)

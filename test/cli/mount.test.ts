@@ -9,6 +9,7 @@ import {
   mkdirSync,
   mkdtempSync,
   readFileSync,
+  readlinkSync,
   realpathSync,
   symlinkSync,
   writeFileSync,
@@ -101,6 +102,64 @@ t.test('a relative mount point through a symlink is found again', { skip }, asyn
   t.match(run('mount', '--lower', 'a', 'link'), { status: 0, stderr: '' })
   t.equal(readFileSync(at('link/f'), 'utf8'), 'from a\n')
   t.match(run('unmount', 'link'), { status: 0, stderr: '' })
+})
+
+t.test(
+  'as people start it, the server is the process of the command, which lets go of all it was given',
+  { skip },
+  async t => {
+    const at = place()
+    symlinkSync(resolve('dist/bin/lamina'), at('lamina'))
+    const run = (...argv: string[]) =>
+      spawnSync(at('lamina'), argv, {
+        cwd: at('.'),
+        encoding: 'utf8',
+        env: { ...process.env, NODE_OPTIONS: '--no-such' },
+      })
+    // spawnSync waits for the end of both pipes: the server holds neither.
+    const layers = ['--lower', 'a', '--upper', 'upper', '--work', 'work']
+    t.match(run('mount', ...layers, 'mnt'), { status: 0, stdout: '', stderr: '' })
+    t.equal(readFileSync(at('mnt/f'), 'utf8'), 'from a\n')
+    const [mount] = await listMounts(runRoot())
+    const pid = mount?.pid ?? 0
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
+    t.equal(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[3], String(pid), 'a session of its own')
+    t.equal(readlinkSync(`/proc/${pid}/cwd`), '/')
+    for (const fd of [0, 1, 2])
+      t.equal(readlinkSync(`/proc/${pid}/fd/${fd}`), fd === 0 ? '/dev/null' : mount?.log, `fd ${fd}`)
+    t.notMatch(readFileSync(`/proc/${pid}/environ`, 'latin1'), 'NODE_OPTIONS')
+    t.match(
+      run('mount', ...layers, 'mnt'),
+      { status: 1, stdout: '', stderr: /^lamina: mount .*\n$/ },
+      'the upper is taken',
+    )
+    t.match(await lamina('unmount', at('mnt')), ok)
+    t.ok(await gone(pid), 'it ends with the mount')
+    const json = run('mount', '--json', ...layers, 'mnt')
+    t.match(JSON.parse(json.stdout), { mountpoint: at('mnt') })
+    t.match(await lamina('unmount', at('mnt')), ok)
+    t.match(run('mount', '--nonsense'), { status: 2, stdout: '', stderr: /unknown option/ })
+    t.match(run('mount', '--lower', 'missing', 'mnt'), {
+      status: 1,
+      stderr: /^lamina: mount lower .*no such directory\n$/,
+    })
+    t.equal((await listMounts(runRoot())).length, 0)
+  },
+)
+
+/** Resolves when a process has ended; false when it does not. */
+async function gone(pid: number): Promise<boolean> {
+  for (let i = 0; i < 500 && existsSync(`/proc/${pid}`); i++) await new Promise(done => setTimeout(done, 20))
+  return !existsSync(`/proc/${pid}`)
+}
+
+t.test('the script that starts it hands everything else on', t => {
+  const run = (...argv: string[]) => spawnSync(resolve('dist/bin/lamina'), argv, { encoding: 'utf8' })
+  t.match(run('--version'), { status: 0, stdout: /^lamina \d/ })
+  t.match(run('mount', '--help'), { status: 0, stdout: /Usage: lamina mount/ })
+  t.match(run('run', '--env-file', '/none', '--rootfs', '/', '--', 'x'), { status: 125, stderr: /--env-file/ })
+  t.match(run(), { status: 2 })
+  t.end()
 })
 
 t.test('--foreground serves until unmounted or interrupted', { skip }, async t => {

@@ -27,7 +27,7 @@ t.test('ports', t => {
       [8002, 82],
     ],
   )
-  for (const bad of ['', '0:80', '80:70000', '1-2:3', '80/sctp', 'a:b', '1:2:3:4'])
+  for (const bad of ['', '80:70000', '1-2:3', '80/sctp', 'a:b', '1:2:3:4'])
     t.throws(() => o.ports(bad), { code: 'INVALID' }, bad)
   t.end()
 })

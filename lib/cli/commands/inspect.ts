@@ -1,12 +1,13 @@
 /** `lamina inspect`: everything that is known of containers, as JSON. */
 import type { Container } from '../../runtime/containers.js'
 import { defineCommand } from '../command.js'
+import { inspectFormat, printInspected } from '../format.js'
 
 export const command = defineCommand({
   command: 'inspect <name..>',
   describe: 'Show all that is known of containers or images',
   builder: {
-    format: { alias: 'f', type: 'string', describe: "Print by a template, '{{.State.Status}}'" },
+    ...inspectFormat,
     size: {
       alias: 's',
       type: 'boolean',
@@ -40,13 +41,7 @@ export const command = defineCommand({
       const { imageView } = await import('../image-view.js')
       found.push(await imageView(root, name))
     }
-    if (args.format === undefined) stdout.write(`${JSON.stringify(found, null, 2)}\n`)
-    else if (args.format === 'json') stdout.write(`${JSON.stringify(found)}\n`)
-    else {
-      const { compileTemplate } = await import('../template.js')
-      const render = compileTemplate(args.format)
-      for (const one of found) stdout.write(`${render(one)}\n`)
-    }
+    printInspected(stdout, found, args.format)
     return 0
   },
 })

@@ -2,6 +2,7 @@
 import { realpathSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import type { IdMapOptions, IdRange } from '../../union/id-map.js'
+import type { MountRecord } from '../../mount/registry.js'
 import type { MountSpec, Transport } from '../../mount/spec.js'
 import { defineCommand, UsageError, type Context } from '../command.js'
 import type { ImageMount } from '../image-mount.js'
@@ -76,14 +77,21 @@ export const command = defineCommand({
       spec = { ...given, ...mounted.stack }
     } else if (args.writable !== undefined) throw new UsageError('--writable goes with an image')
     if (args.foreground === true) return foreground(spec, mountpoint, context)
+    const { printJson } = args.json === true ? await import('../print.js') : {}
+    const print = (record: MountRecord): void => {
+      if (printJson !== undefined) printJson(stdout, record)
+      else if (mounted?.name !== undefined) stdout.write(`${mounted.name}\n`)
+    }
+    const { stay } = context
+    if (stay !== undefined) {
+      const { serveOn } = await import('../../mount/serve-on.js')
+      await mounted?.servedBy(process.pid, mountpoint)
+      return serveOn({ spec, mountpoint, runRoot }, print, () => stay.leave(0))
+    }
     const { launchServer } = await import('../../mount/launch.js')
     const record = await launchServer({ spec, mountpoint, runRoot })
     await mounted?.servedBy(record.pid, mountpoint)
-    if (mounted?.name !== undefined && args.json !== true) stdout.write(`${mounted.name}\n`)
-    if (args.json === true) {
-      const { printJson } = await import('../print.js')
-      printJson(stdout, record)
-    }
+    print(record)
     // An image's pin is let go of as the process ends.
     if (mounted !== undefined) return 0
     const { leave } = await import('../leave.js')

@@ -1,10 +1,11 @@
 /** `lamina network inspect`. */
 import { defineCommand } from '../command.js'
+import { inspectFormat, printInspected } from '../format.js'
 
 export const command = defineCommand({
   command: 'network inspect <name..>',
   describe: 'Show all that is known of networks',
-  builder: {},
+  builder: inspectFormat,
   async handler(args, { root, stdout }) {
     const { findNetwork, lockNetworks, readLeases } = await import('../../runtime/network/networks.js')
     const found = await lockNetworks(root, () =>
@@ -27,6 +28,6 @@ export const command = defineCommand({
         }
       }),
     )
-    stdout.write(`${JSON.stringify(found, null, 2)}\n`)
+    printInspected(stdout, found, args.format)
   },
 })

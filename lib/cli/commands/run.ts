@@ -1,6 +1,7 @@
 /** `lamina run`: makes a container and runs it. */
+import type { ContainerConfig } from '../../runtime/config.js'
 import { withCidfile } from '../cidfile.js'
-import { defineCommand } from '../command.js'
+import { defineCommand, type Context } from '../command.js'
 import { configOf, noImage, runOptions } from '../run-options.js'
 
 export const command = defineCommand({
@@ -8,6 +9,7 @@ export const command = defineCommand({
   describe: 'Run an isolated process on an image, or on a writable layer over a directory',
   builder: {
     ...runOptions,
+    attach: { ...runOptions.attach, conflicts: 'detach' },
     detach: { alias: 'd', type: 'boolean', describe: 'Run in the background and print the id' },
     'detach-keys': {
       type: 'string',
@@ -35,14 +37,17 @@ export const command = defineCommand({
     const { resolveRoot } = await import('../container-root.js')
     const { of, image, command: rest } = await resolveRoot(args, words, root, stderr)
     const config = await configOf(args, of, rest, image ?? noImage)
+    const streams = await attachedStreams(args.attach, config, { stdin, stdout, stderr })
     const container = await withCidfile(args.cidfile, () => createContainer(containers, config))
     const log = (line: string): void => {
       if (debug) stderr.write(`${line}\n`)
     }
+    // Whoever sees nothing of it is told what to ask for (docker's rule).
+    if (args.attach !== undefined && streams.stdout !== stdout && streams.stderr !== stderr)
+      stdout.write(`${container.id}\n`)
     const apart = args.detach === true || config.tty || config.restart.name !== 'no'
     if (!apart) {
       const { runInForeground } = await import('../../runtime/foreground.js')
-      const streams = { stdin: config.interactive ? stdin : undefined, stdout, stderr }
       let code: number
       try {
         code = await runInForeground(containers, container, streams, args.sigProxy, log)
@@ -54,6 +59,23 @@ export const command = defineCommand({
       return leave(code, stdout, stderr)
     }
     const { runApart } = await import('../run-apart.js')
-    return runApart(containers, container, args, { stdin, stdout, stderr })
+    return runApart(containers, container, args, streams)
   },
 })
+
+/** The streams that the container's are joined with: all, or those that --attach names. */
+async function attachedStreams(
+  names: readonly string[] | undefined,
+  { interactive }: ContainerConfig,
+  { stdin, stdout, stderr }: Pick<Context, 'stdin' | 'stdout' | 'stderr'>,
+) {
+  if (names === undefined) return { stdin: interactive ? stdin : undefined, stdout, stderr }
+  const { attached } = await import('../../runtime/options.js')
+  const chosen = attached(names)
+  const nowhere = { write: () => true }
+  return {
+    stdin: interactive && chosen.has('stdin') ? stdin : undefined,
+    stdout: chosen.has('stdout') ? stdout : nowhere,
+    stderr: chosen.has('stderr') ? stderr : nowhere,
+  }
+}

@@ -1,6 +1,7 @@
 /** `lamina update`: changes limits of containers, live. */
 import { defineCommand, UsageError } from '../command.js'
-import { resourcesOf, runOptions } from '../run-options.js'
+import { resourcesOf } from '../limits.js'
+import { runOptions } from '../run-options.js'
 
 const keys = [
   'memory',

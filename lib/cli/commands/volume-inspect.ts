@@ -1,10 +1,11 @@
 /** `lamina volume inspect`. */
 import { defineCommand } from '../command.js'
+import { inspectFormat, printInspected } from '../format.js'
 
 export const command = defineCommand({
   command: 'volume inspect <name..>',
   describe: 'Show all that is known of volumes',
-  builder: {},
+  builder: inspectFormat,
   async handler(args, { root, stdout }) {
     const [{ listVolumes, volumeData }, { RuntimeError }] = await Promise.all([
       import('../../runtime/volumes.js'),
@@ -22,6 +23,6 @@ export const command = defineCommand({
         Mountpoint: volumeData(root, v.name),
       }
     })
-    stdout.write(`${JSON.stringify(found, null, 2)}\n`)
+    printInspected(stdout, found, args.format)
   },
 })

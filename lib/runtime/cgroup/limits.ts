@@ -29,6 +29,7 @@ export function limitFiles(r: OciResources, all: readonly Hierarchy[]): LimitFil
     const chosen = version(controller) === 1 ? v1 : v2
     if (chosen !== undefined) list.push({ controller, file: chosen[0], value: chosen[1], option, implied })
   }
+  const hasBlkio = withController(all, 'blkio') !== undefined
   const max = (n: number): string => (n < 0 ? 'max' : String(n))
   const { memory, cpu, pids, blockIO } = r
   if (memory?.limit !== undefined)
@@ -74,12 +75,12 @@ export function limitFiles(r: OciResources, all: readonly Hierarchy[]): LimitFil
   if (blockIO?.weight !== undefined) {
     const value = String(blockIO.weight)
     put('--blkio-weight', 'blkio', ['blkio.bfq.weight', value], undefined)
-    put(
-      '--blkio-weight',
-      'io',
-      undefined,
-      withController(all, 'blkio') === undefined ? ['io.bfq.weight', value] : undefined,
-    )
+    put('--blkio-weight', 'io', undefined, hasBlkio ? undefined : ['io.bfq.weight', value])
+  }
+  for (const { major, minor, weight } of blockIO?.weightDevice ?? []) {
+    const value = `${major}:${minor} ${weight}`
+    if (hasBlkio) put('--blkio-weight-device', 'blkio', ['blkio.bfq.weight_device', value], undefined)
+    else put('--blkio-weight-device', 'io', undefined, ['io.bfq.weight', value])
   }
   const throttle = (
     option: string,
@@ -89,7 +90,7 @@ export function limitFiles(r: OciResources, all: readonly Hierarchy[]): LimitFil
   ): void => {
     for (const { major, minor, rate } of devices ?? []) {
       const device = `${major}:${minor}`
-      if (withController(all, 'blkio') !== undefined) put(option, 'blkio', [v1, `${device} ${rate}`], undefined)
+      if (hasBlkio) put(option, 'blkio', [v1, `${device} ${rate}`], undefined)
       else put(option, 'io', undefined, ['io.max', `${device} ${v2}=${rate}`])
     }
   }
@@ -101,7 +102,8 @@ export function limitFiles(r: OciResources, all: readonly Hierarchy[]): LimitFil
     if (version('devices') !== 1) continue
     const type = rule.type ?? 'a'
     const number = (n: number | undefined): string => (n === undefined ? '*' : String(n))
-    const value = type === 'a' ? 'a' : `${type} ${number(rule.major)}:${number(rule.minor)} ${rule.access}`
+    const whole = type === 'a' && rule.major === undefined && rule.minor === undefined
+    const value = whole ? 'a' : `${type} ${number(rule.major)}:${number(rule.minor)} ${rule.access}`
     list.push({ controller: 'devices', file: rule.allow ? 'devices.allow' : 'devices.deny', value, option: '--device' })
   }
   return list

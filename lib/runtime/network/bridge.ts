@@ -83,13 +83,20 @@ function enterNetwork(
     // On record before anything is made: what a killed command has left is found by it.
     let address = ''
     const lease = (network: Network): void => {
-      address = freeAddress(network, leases)
-      leases[address] = { id: config.id, names: [config.name, ...config.networkAliases, config.hostname] }
+      address = freeAddress(network, leases, config.address)
+      leases[address] = {
+        id: config.id,
+        names: [config.name, ...config.networkAliases, config.hostname],
+        ...linksOf(config, name, leases),
+      }
       writeLeases(root, name, leases)
     }
     const { bridge, network } = ensureBridge(host, root, findNetwork(root, name), lease, warn)
     const link = linkOf(config.id)
-    const mac = Buffer.concat([Buffer.from([0x02, 0x4c]), ipv4(address)])
+    const mac =
+      config.mac === undefined
+        ? Buffer.concat([Buffer.from([0x02, 0x4c]), ipv4(address)])
+        : Buffer.from(config.mac.replaceAll(':', ''), 'hex')
     must(host.addVeth(link, bridge, 'eth0', mac, namespace.fd), `veth ${link}`)
     const inside = must(namespace.netlink.link('eth0'), 'eth0')
     must(namespace.netlink.addAddress(inside, address, network.prefix), `address ${address}`)
@@ -102,6 +109,18 @@ function enterNetwork(
   } finally {
     host.close()
   }
+}
+
+/** Who is linked to has to be there when it starts. Throws WRONG_STATE. */
+function linksOf({ links }: ContainerConfig, name: string, leases: Leases): Pick<Lease, 'links'> {
+  if (links === undefined) return {}
+  const byId: Record<string, string[]> = {}
+  for (const { id, name: linked, alias } of links) {
+    if (!Object.values(leases).some(l => l.id === id))
+      throw new RuntimeError('WRONG_STATE', `--link ${linked}: it does not run on network ${name}`)
+    ;(byId[id] ??= []).push(alias)
+  }
+  return { links: byId }
 }
 
 /** Lets other machines in to the published ports, on record before there are rules. */
@@ -200,8 +219,9 @@ function tellNames(root: string, leases: Leases): void {
 
 /** Lines for /etc/hosts with everybody but `own`. */
 export function othersOf(leases: Leases, own: string): string {
+  const links = leases[own]?.links ?? {}
   const lines = Object.entries(leases)
     .filter(([address]) => address !== own)
-    .map(([address, { names }]) => `${address}\t${[...new Set(names)].join(' ')}`)
+    .map(([address, { id, names }]) => `${address}\t${[...new Set([...names, ...(links[id] ?? [])])].join(' ')}`)
   return lines.length === 0 ? '' : `${MARK}\n${lines.join('\n')}\n`
 }

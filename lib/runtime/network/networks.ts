@@ -34,6 +34,8 @@ export interface Lease {
   id: string
   /** Names under which the others find it. */
   names: string[]
+  /** Further names under which this one finds others, by their id. */
+  links?: Record<string, string[]>
   /** Published ports that the packet filter knows of. */
   ports?: PortMapping[]
 }
@@ -152,10 +154,21 @@ export function writeLeases(root: string, name: string, leases: Leases): void {
   writeJson(leasesFile(root, name), leases)
 }
 
-/** The first address that nobody has. Throws INVALID when the network is full. */
-export function freeAddress(network: Network, leases: Leases): string {
+/** The first address that nobody has, or `wanted`. Throws INVALID when the network is full, or that one cannot be had. */
+export function freeAddress(network: Network, leases: Leases, wanted?: string): string {
   const start = number(network.subnet)
   const last = start + 2 ** (32 - network.prefix) - 2
+  if (wanted !== undefined) {
+    const refuse = (cause: string): never => {
+      throw new RuntimeError('INVALID', `--ip ${wanted}: ${cause}`)
+    }
+    if (number(wanted) <= start || number(wanted) > last)
+      refuse(`is no host's in ${network.subnet}/${network.prefix} of network ${network.name}`)
+    if (wanted === network.gateway) refuse('is the gateway')
+    const owner = leases[wanted]
+    if (owner !== undefined) refuse(`container ${owner.names[0] ?? owner.id.slice(0, 12)} has it`)
+    return wanted
+  }
   for (let n = start + 1; n <= last; n++) {
     const address = dotted(n)
     if (address !== network.gateway && !(address in leases)) return address

@@ -39,6 +39,16 @@ export async function joinUserNetwork(
 ): Promise<ConnectedNetwork> {
   if (!['bridge', 'pasta', 'slirp4netns'].includes(wanted))
     throw new RuntimeError('UNSUPPORTED', `network ${wanted}: an ordinary user has bridge, none or host only`)
+  for (const [option, given] of [
+    ['--ip', config.address],
+    ['--mac-address', config.mac],
+    ['--link', config.links],
+  ] as const)
+    if (given !== undefined)
+      throw new RuntimeError(
+        'UNSUPPORTED',
+        `${option}: needs a network that root has made; an ordinary user's has none`,
+      )
   const fd = newNamespaceApart()
   let helper: Helper | undefined
   let published: Published | undefined
