@@ -49,9 +49,7 @@ export async function pruneVolumes(
   const { listVolumes, removeVolume, volumeData } = await import('./volumes.js')
   const { root } = containers
   return containers.lock(() => {
-    const used = new Set(
-      everyone(containers).flatMap(c => c.config.mounts.flatMap(m => (m.kind === 'volume' ? [m.source] : []))),
-    )
+    const used = containers.volumes()
     const gone = listVolumes(root).filter(v => (all || v.anonymous) && !used.has(v.name) && test(v))
     let bytes = 0
     for (const { name } of gone) {
