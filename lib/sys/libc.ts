@@ -78,6 +78,7 @@ export const NR = {
   pidfd_getfd: 438,
   faccessat2: 439,
   mount_setattr: 442,
+  cachestat: 451,
 } as const
 
 /** System call numbers that differ by architecture. */

@@ -1,10 +1,11 @@
 /** Where an fsync is done: what is brief and nobody waits for by the serving thread, all else by a helper. */
-import { ftruncateSync, openSync, rmSync } from 'node:fs'
+import { fsyncSync, ftruncateSync, openSync, rmSync, writeSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
 import { Op } from '../../lib/fuse/protocol.js'
 import { Syncs } from '../../lib/fuse/syncs.js'
+import { unwrittenPages } from '../../lib/sys/file.js'
 import type { JobSpec } from '../../lib/sys/job.js'
 
 const path = join(tmpdir(), `lamina-syncs-${process.pid}`)
@@ -19,14 +20,29 @@ function sync(mebibytes: number): JobSpec {
   return { op: 'fsync', fd, dataOnly: false }
 }
 
-t.test('small files at once, large ones by a helper until one was just synced', t => {
+t.test('what is brief at once, much by a helper until it was just synced', t => {
   const syncs = new Syncs()
   t.ok(syncs.here(sync(1), 7, 0))
-  t.notOk(syncs.here(sync(100), 7, 0), 'much may be unwritten')
+  const much = sync(100)
+  writeSync(fd, Buffer.alloc(12 << 20, 1), 0, undefined, 0)
+  t.notOk(syncs.here(much, 7, 0), 'much is unwritten')
   syncs.helped(7, 0)
-  t.ok(syncs.here(sync(100), 7, 500), 'not much can have been written since')
-  t.notOk(syncs.here(sync(100), 8, 500), 'that was another file')
-  t.notOk(syncs.here(sync(100), 7, 5000), 'that was long ago')
+  t.ok(syncs.here(much, 7, 500), 'not much can have been written since')
+  t.notOk(syncs.here(much, 8, 500), 'that was another file')
+  t.notOk(syncs.here(much, 7, 5000), 'that was long ago')
+  t.end()
+})
+
+const counts = unwrittenPages(fd) >= 0
+t.test('the kernel says how much is unwritten', { skip: counts ? false : 'Linux 6.5' }, t => {
+  const syncs = new Syncs()
+  const large = sync(100)
+  fsyncSync(fd)
+  t.equal(unwrittenPages(fd), 0)
+  t.ok(syncs.here(large, 7, 0), 'nothing')
+  writeSync(fd, Buffer.alloc(64 << 10, 2), 0, undefined, 50 << 20)
+  t.equal(unwrittenPages(fd), 16)
+  t.ok(syncs.here(large, 7, 0), 'little')
   t.end()
 })
 
