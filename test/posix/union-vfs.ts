@@ -217,12 +217,9 @@ export class UnionVfs implements Vfs {
       const exchange = (flags & RENAME.EXCHANGE) !== 0
       if (other >= 0 && (flags & RENAME.NOREPLACE) !== 0) return -E.EEXIST
       if (other < 0 && exchange) return -E.ENOENT
-      const clean = (p: string): string => `${p}/`
-      // Only directories are anybody's parents: a path may lead through a symlink of the same name.
-      const [isDir, overDir] = [kind(source) === S.IFDIR, other >= 0 && kind(target) === S.IFDIR]
-      if (isDir && clean(newPath).startsWith(clean(path)) && newPath !== path) return -E.EINVAL
-      if (overDir && clean(path).startsWith(clean(newPath)) && newPath !== path)
-        return exchange ? -E.EINVAL : -E.ENOTEMPTY
+      // Before what the two are: neither may be above the other.
+      if (to.way.includes(node)) return -E.EINVAL
+      if (other >= 0 && from.way.includes(other)) return exchange ? -E.EINVAL : -E.ENOTEMPTY
       if (other === node) return 0
       if (other >= 0 && !exchange) {
         if (kind(source) === S.IFDIR && kind(target) !== S.IFDIR) return -E.ENOTDIR
@@ -623,6 +620,9 @@ export class UnionVfs implements Vfs {
     return entry.nodeid
   }
 
+  /** The nodes that the last walk has come by, links and `..` resolved. */
+  #way: readonly NodeId[] = []
+
   /** The node at `path`; symlinks in the middle are followed, the last one with `follow`. */
   #walk(path: string, follow: boolean, st: Stat, depth = 0): NodeId {
     if (depth > LINK_LIMIT) return -E.ELOOP
@@ -630,6 +630,7 @@ export class UnionVfs implements Vfs {
     if (depth === 0 && path.length >= PATH_LIMIT) return -E.ENAMETOOLONG
     const parts = path.split('/').filter(part => part !== '' && part !== '.')
     let node: NodeId = ROOT
+    const way: NodeId[] = [ROOT]
     const r = this.#fs.getattr(this.#caller, ROOT, 0, st)
     if (r < 0) return r
     for (let i = 0; i < parts.length; i++) {
@@ -647,11 +648,14 @@ export class UnionVfs implements Vfs {
         const rest = [join(before.join('/'), target), ...parts.slice(i + 1)].join('/')
         return this.#walk(rest, follow, st, depth + 1)
       }
+      way.push(node)
     }
+    this.#way = way
     return node
   }
 
-  #parentOf(path: string, depth = 0): { parent: NodeId; name: string } | number {
+  /** `way`: the parent and what it lies in. */
+  #parentOf(path: string, depth = 0): { parent: NodeId; name: string; way: readonly NodeId[] } | number {
     if (depth === 0 && path.length >= PATH_LIMIT) return -E.ENAMETOOLONG
     const clean = path.replace(/\/+$/, '')
     if (clean === '') return -E.EEXIST
@@ -659,7 +663,7 @@ export class UnionVfs implements Vfs {
     const parent = this.#walk(dirname(clean), true, st, depth)
     if (parent < 0) return parent
     if (kind(st) !== S.IFDIR) return -E.ENOTDIR
-    return { parent, name: clean.slice(clean.lastIndexOf('/') + 1) }
+    return { parent, name: clean.slice(clean.lastIndexOf('/') + 1), way: this.#way }
   }
 
   #make(path: string, run: (parent: NodeId, name: string, entry: Entry) => number): number {
