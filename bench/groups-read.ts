@@ -12,6 +12,7 @@ export const walks: Group = {
   lowers: 'root',
   rows: [
     { id: 'walk-cold', title: 'stat walk, cold', unit: 's' },
+    { id: 'walk-birth', title: 'stat walk with times of birth, cold', unit: 's' },
     { id: 'walk-warm', title: 'stat walk, warm', unit: 's' },
     { id: 'walk-user', title: 'stat walk, warm, as another user', unit: 's' },
     { id: 'walk-parallel', title: '8 parallel warm walks', unit: 's' },
@@ -24,6 +25,7 @@ export const walks: Group = {
       if (seconds !== undefined) values[row] = seconds
     }
     if (b.wants('walk-cold')) keep('walk-cold', (await b.coldly('walk-cold', 'walk'))?.seconds)
+    if (b.wants('walk-birth')) keep('walk-birth', (await b.coldly('walk-birth', 'walk', { birth: true }))?.seconds)
     // The kernel drops a directory's attributes at its first listing (atime): the second walk is the first warm one.
     if (b.wants('walk-warm', 'walk-user', 'walk-parallel')) {
       await b.measured('walk-warm', 'walk')

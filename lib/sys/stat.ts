@@ -43,7 +43,8 @@ export class Stat {
   attributes = 0
 }
 
-const STATX_BASIC_AND_BTIME = 0xfff
+/** What a caller of statx wants to know: what stat(2) tells, or that and the time of birth. */
+export const STATX = { BASIC: 0x7ff, ALL: 0xfff } as const
 const out = scratch(256)
 const outAddress = addressOf(out)
 const view = new DataView(out.buffer, out.byteOffset, 256)
@@ -63,8 +64,14 @@ function u64(at: number): number {
 }
 
 /** statx(2) of `path` below `dirfd`, never following a final symlink. Fills `st`; returns 0 or `-errno`. */
-export function statat(dirfd: number, path: string, st: Stat, flags: number = AT.SYMLINK_NOFOLLOW): number {
-  const r = ret(c.statx(dirfd, cpath(path), flags | AT.NO_AUTOMOUNT, STATX_BASIC_AND_BTIME, outAddress) as number)
+export function statat(
+  dirfd: number,
+  path: string,
+  st: Stat,
+  flags: number = AT.SYMLINK_NOFOLLOW,
+  mask: number = STATX.ALL,
+): number {
+  const r = ret(c.statx(dirfd, cpath(path), flags | AT.NO_AUTOMOUNT, mask, outAddress) as number)
   if (r < 0) return r
   st.blksize = view.getUint32(4, true)
   st.attributes = view.getUint32(8, true)
