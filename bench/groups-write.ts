@@ -1,5 +1,4 @@
 /** Owns the rows that write: small files, one large file, copies up. */
-import { execFileSync } from 'node:child_process'
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { each, frequency, rate, type Group } from './row.js'
@@ -41,16 +40,14 @@ export const large: Group = {
   async run(b) {
     const size = b.material.sizes.bigMiB << 20
     const path = join(b.point, 'large')
-    // Until the disk has it: writing back in the background would be part of what comes next.
-    const settle = (): void => void execFileSync('sync', ['-f', b.point])
-    settle()
+    b.settle()
     const write = await b.measured('write-seq', 'writeSequential', { path, size })
     const values: Record<string, number> = { 'write-seq': rate(write) }
     if (b.wants('rewrite-seq')) {
-      settle()
+      b.settle()
       values['rewrite-seq'] = rate(await b.measured('rewrite-seq', 'writeSequential', { path, size }))
     }
-    settle()
+    b.settle()
     if (b.wants('read-seq')) {
       await b.measured('read-seq', 'readSequential', { path })
       values['read-seq'] = rate(await b.measured('read-seq', 'readSequential', { path }))
@@ -59,7 +56,7 @@ export const large: Group = {
       values['read-random'] = frequency(await b.measured('read-random', 'readRandom', { path, size, count: 50_000 }))
     if (b.wants('write-random')) {
       values['write-random'] = frequency(await b.measured('write-random', 'writeRandom', { path, size, count: 20_000 }))
-      settle()
+      b.settle()
     }
     if (b.wants('write-fsync')) {
       const options = { path, size, count: 2000, fsyncEvery: 32 }
@@ -116,7 +113,7 @@ export const copyUp: Group = {
       // Names, attributes and contents are known: what is left to measure is the copy-up.
       await b.measured('listed', 'listLong', { path })
       await b.measured('read', 'openRead', { path, count })
-      execFileSync('sync', ['-f', b.point])
+      b.settle()
       values[row] = each(await b.placed(row, work, { path, count }))
     }
     if (b.wants('copyup-append')) await changed('copyup-append', 'append', b.point)
@@ -135,7 +132,7 @@ export const appendBig: Group = {
     const path = join(b.point, 'big')
     // In the page cache for every peer alike: else the first one in the run reads it from the disk.
     await b.measured('big', 'readSequential', { path })
-    execFileSync('sync', ['-f', b.point])
+    b.settle()
     return { 'append-big': (await b.measured('append-big', 'appendOne', { path })).seconds }
   },
 }

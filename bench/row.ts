@@ -44,6 +44,8 @@ export interface Bench {
   command(): Promise<number | undefined>
   /** Unmounts and mounts again; with `'all'` the machine's caches are dropped too. False: it may not drop them. */
   cold(what: 'all' | 'mount'): Promise<boolean>
+  /** Until the disk has all that was written. */
+  settle(): void
   /** Remembers what every peer must agree on; throws when one does not. */
   agree(row: string, check: string): void
   /**

@@ -214,8 +214,16 @@ class Measurement implements Bench {
       for (const stack of this.#stacks) this.#own.push(await this.#runner.mount(this.peer, stack))
     }
     if (what === 'mount') return true
-    execFileSync('sync', ['-f', this.#options.scratch])
+    this.settle()
     return this.#options.dropCaches()
+  }
+
+  /**
+   * Until the disk has all that was written: writing back in the background would be part of what comes next. The kernel
+   * does not pass a sync of a FUSE mount on, so the disk below is named too.
+   */
+  settle(): void {
+    execFileSync('sync', ['-f', this.point, this.#options.scratch])
   }
 
   agree(row: string, check: string): void {

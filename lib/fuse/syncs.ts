@@ -13,6 +13,8 @@ import { Op } from './protocol.js'
 
 /** Milliseconds that others may be kept waiting, on average. */
 const BRIEF = 4
+/** One sync that took longer says no more than this: what was written before all of it may have had to go first. */
+const SLOW = 4 * BRIEF
 /** A disk that was found slow is tried again after so many syncs. */
 const PATIENCE = 64
 /** So many syncs go to helpers after somebody was seen waiting: then syncs may go on side by side. */
@@ -31,6 +33,8 @@ export class Syncs {
   #average = 0
   #refused = 0
   #crowded = 0
+  /** When a helper was given one for slowness; 0: none is out. */
+  #sent = 0
   #node: NodeId = 0
   #ended = -Infinity
   #justDone = false
@@ -42,7 +46,10 @@ export class Syncs {
       this.#crowded--
       return false
     }
-    if (this.#average > BRIEF && ++this.#refused % PATIENCE !== 0) return false
+    if (this.#average > BRIEF && ++this.#refused % PATIENCE !== 0) {
+      this.#sent = now
+      return false
+    }
     if (node === this.#node && now - this.#ended < LATELY) return true
     if (fstat(spec.fd, this.#st) < 0) return false
     if (this.#st.size <= SMALL) return true
@@ -52,14 +59,20 @@ export class Syncs {
 
   /** The serving thread has done one. */
   done(node: NodeId, began: number, now: number): void {
-    const took = now - began
-    this.#average = this.#average === 0 ? took : this.#average + (took - this.#average) / 4
+    this.#took(now - began)
+    this.#sent = 0
     this.#justDone = true
     this.helped(node, now)
   }
 
-  /** What was written to `node` before is on disk. */
+  #took(milliseconds: number): void {
+    this.#average += (Math.min(milliseconds, SLOW) - this.#average) / 4
+  }
+
+  /** What was written to `node` before is on disk. A helper's time is an upper bound of what it would have been here. */
   helped(node: NodeId, now: number): void {
+    if (this.#sent > 0) this.#took(now - this.#sent)
+    this.#sent = 0
     this.#node = node
     this.#ended = now
   }

@@ -54,11 +54,22 @@ t.test('other jobs are for helpers', t => {
 
 t.test('a slow disk is left to helpers, and tried again', t => {
   const syncs = new Syncs()
-  syncs.done(7, 0, 30)
+  syncs.done(7, 0, 300)
+  t.ok(syncs.here(sync(1), 7, 1e6), 'once may have been for what was written before')
+  syncs.done(7, 0, 300)
   const tried = Array.from({ length: 128 }, () => syncs.here(sync(1), 7, 1e6)).filter(Boolean).length
   t.equal(tried, 2)
   for (let i = 0; i < 20; i++) syncs.done(7, 0, 0.5)
   t.ok(syncs.here(sync(1), 7, 1e6), 'it has become fast')
+  t.end()
+})
+
+t.test('a disk that is fast for helpers is so here', t => {
+  const syncs = new Syncs()
+  for (let i = 0; i < 3; i++) syncs.done(7, 0, 300)
+  let helped = 0
+  for (let now = 1000; !syncs.here(sync(1), 7, now) && helped < 50; now += 10, helped++) syncs.helped(7, now + 1)
+  t.ok(helped > 0 && helped < 20, `after ${helped}`)
   t.end()
 })
 
