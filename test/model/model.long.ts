@@ -14,16 +14,26 @@ else {
   const scratch = scratchDirectory(t)
   const oracle = hostTarget(scratch)
   const first = Number(process.env['MODEL_SEED'] ?? 1000)
-  const run = (title: string, subject: Target, seeds: number, count: number): Promise<unknown> =>
+  const run = (
+    title: string,
+    make: (passthrough: boolean) => Target,
+    passthrough: boolean,
+    seeds: number,
+    count: number,
+  ): Promise<unknown> =>
     t.test(title, async t => {
       const list = Array.from({ length: seeds }, (_, i) => first + i)
-      const failure = runSeeds(subject, oracle, list, count, 0.005, { every: 25, directoryLinks: true })
+      const subject = make(passthrough)
+      const how = { every: 25, directoryLinks: true, leavesBehind: passthrough }
+      const failure = runSeeds(subject, oracle, list, count, 0.005, how)
       t.equal(failure, undefined, failure ?? 'the same as a plain directory')
       subject.close()
     })
-  await run('union, cached', unionTarget(scratch, { passthrough: false }), 50, 2000)
-  await run('union, passthrough', unionTarget(scratch, { passthrough: true }), 50, 2000)
-  await run('mount', mountTarget(scratch, 'mount'), 10, 2000)
-  await run('mount, writeback', mountTarget(scratch, 'mount', { passthrough: false }), 10, 2000)
+  const union = (passthrough: boolean): Target => unionTarget(scratch, { passthrough })
+  const mount = (passthrough: boolean): Target => mountTarget(scratch, 'mount', { passthrough })
+  await run('union, cached', union, false, 50, 2000)
+  await run('union, passthrough', union, true, 50, 2000)
+  await run('mount', mount, true, 10, 2000)
+  await run('mount, writeback', mount, false, 10, 2000)
   oracle.close()
 }

@@ -47,7 +47,11 @@ export interface Comparison {
   /** Compare the whole trees each `every` steps, and after the last. */
   readonly every: number
   readonly directoryLinks: boolean
+  /** With passthrough: readers of a lower file do not see what its first writer does. */
+  readonly leavesBehind?: boolean
 }
+
+const lowerFiles = population.lowers.flat().flatMap(item => (item.type === 'file' ? [item.path] : []))
 
 /** Plays `operations` on a new tree of each target. The first difference, or undefined. */
 export function compare(
@@ -79,7 +83,9 @@ export function compareTrees(
   operations: Iterable<Operation>,
   options: Comparison,
 ): Difference | undefined {
-  const [player, reference] = [new Player(tree.fs, () => tree.remount()), new Player(model.fs, () => model.remount())]
+  const lowers = options.leavesBehind === true ? lowerFiles : []
+  const player = new Player(tree.fs, () => tree.remount(), lowers)
+  const reference = new Player(model.fs, () => model.remount(), lowers)
   let step = 0
   let last: Operation = { op: 'remount' }
   const trees = (): Difference | undefined => {

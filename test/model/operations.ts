@@ -190,10 +190,34 @@ export class Player {
   readonly #fs: Vfs
   readonly #remount: () => void
   readonly #handles = new Map<number, number>()
+  /** Inodes of the lowers' files whose data nobody has changed yet. */
+  readonly #pristine = new Set<number>()
+  /** Handles that only read, with the inode they were opened on. */
+  readonly #readers = new Map<number, number>()
+  /** Those whose inode was pristine until somebody opened it for writing. */
+  readonly #behind = new Set<number>()
 
-  constructor(fs: Vfs, remount: () => void) {
+  /**
+   * `lowers`: files of the lowers whose readers, with passthrough, go on reading what they opened when the first writer comes
+   * (README, "Differences from ext4"). What such a handle reads, and its size, is then left out, in both trees.
+   */
+  constructor(fs: Vfs, remount: () => void, lowers: readonly string[] = []) {
     this.#fs = fs
     this.#remount = remount
+    const st = new Stat()
+    for (const path of lowers) if (fs.stat(path, st) === 0) this.#pristine.add(st.ino)
+  }
+
+  /** The data of inode `ino` is about to be changed. */
+  #writing(ino: number): void {
+    if (!this.#pristine.delete(ino)) return
+    for (const [handle, of] of this.#readers) if (of === ino) this.#behind.add(handle)
+  }
+
+  #forget(handle: number): void {
+    this.#handles.delete(handle)
+    this.#readers.delete(handle)
+    this.#behind.delete(handle)
   }
 
   /** Does `o`; what came of it, as text that both trees must agree on. */
@@ -201,7 +225,7 @@ export class Player {
     const fs = this.#fs
     switch (o.op) {
       case 'remount':
-        this.#handles.clear()
+        for (const handle of this.#handles.keys()) this.#forget(handle)
         this.#remount()
         return 'OK'
       case 'open':
@@ -212,7 +236,10 @@ export class Player {
         const fd = o.op === 'open' ? fs.open(o.path, o.flags, o.mode) : fs.open(o.path, O.TMPFILE | O.RDWR, 0o600)
         if (fd < 0) return outcome(fd)
         fs.fstat(fd, st)
+        this.#forget(o.handle)
         this.#handles.set(o.handle, fd)
+        if (o.op === 'open' && (o.flags & (O.ACCMODE | O.TRUNC)) === O.RDONLY) this.#readers.set(o.handle, st.ino)
+        else this.#writing(st.ino)
         return `OK ${st.mode.toString(8)}`
       }
       case 'mkdir':
@@ -241,8 +268,12 @@ export class Player {
         return outcome(fs.chown(o.path, o.uid, o.gid))
       case 'utimens':
         return outcome(fs.utimens(o.path, o.value, 1, o.value, 2))
-      case 'truncate':
-        return outcome(fs.truncate(o.path, o.value))
+      case 'truncate': {
+        const st = new Stat()
+        const r = fs.truncate(o.path, o.value)
+        if (r === 0 && fs.stat(o.path, st) === 0) this.#writing(st.ino)
+        return outcome(r)
+      }
       case 'setxattr':
         return outcome(fs.setxattr(o.path, o.name, Buffer.from(o.value), o.flags))
       case 'removexattr':
@@ -266,7 +297,7 @@ export class Player {
     if (fd === undefined) return 'not open'
     switch (o.op) {
       case 'close':
-        this.#handles.delete(o.handle)
+        this.#forget(o.handle)
         fs.close(fd)
         return 'OK'
       case 'fsync':
@@ -274,7 +305,8 @@ export class Player {
       case 'fstat': {
         const st = new Stat()
         const r = fs.fstat(fd, st)
-        const links = (st.mode & S.IFMT) === S.IFDIR ? '' : ` n${st.nlink} ${st.size}b`
+        const size = this.#behind.has(o.handle) ? 'left behind' : `${st.size}b`
+        const links = (st.mode & S.IFMT) === S.IFDIR ? '' : ` n${st.nlink} ${size}`
         return `${outcome(r)} ${st.mode.toString(8)} ${st.uid}:${st.gid}${links}`
       }
       case 'write': {
@@ -283,6 +315,7 @@ export class Player {
       }
       case 'read': {
         const data = fs.pread(fd, o.size, o.at)
+        if (this.#behind.has(o.handle)) return 'left behind'
         return typeof data === 'number' ? outcome(data) : `${data.length} ${data.toString('latin1')}`
       }
       case 'ftruncate':
