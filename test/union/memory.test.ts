@@ -8,12 +8,20 @@ import t from 'tap'
 import { openDirectoryLayer } from '../../lib/layer/directory.js'
 import { O } from '../../lib/sys/constants.js'
 import { Stat } from '../../lib/sys/stat.js'
-import { type Caller, type Entry, type OpenResult, ROOT } from '../../lib/union/filesystem.js'
+import {
+  type Caller,
+  type Entry,
+  type OpenResult,
+  ROOT,
+  type SetAttr,
+  SetAttrValid,
+} from '../../lib/union/filesystem.js'
 import { Found, hashOf, Listing, NOWHERE, UPPER } from '../../lib/union/listing.js'
 import { Tree } from '../../lib/union/tree.js'
 import { Union } from '../../lib/union/union.js'
 import { missingForTrees, scratchDirectory } from '../posix/scratch.js'
 import { TestHost } from '../posix/union-host.js'
+import { arm } from './faults.js'
 
 const caller: Caller = { uid: 0, gid: 0, pid: 1, umask: 0, supplementaryGid: -1 }
 /** Regular files, all in the first lower. */
@@ -23,6 +31,11 @@ function found(names: readonly string[]): Found {
   return all
 }
 const newEntry = (): Entry => ({ nodeid: 0, generation: 0, entryTimeout: 0, attrTimeout: 0, attr: new Stat() })
+
+/** A change of the modification time. */
+function newSetAttr(valid: number, mtime: number, mtimeNs: number): SetAttr {
+  return { valid, handle: 0, mode: 0, uid: 0, gid: 0, size: 0, atime: 0, atimeNs: 0, mtime, mtimeNs, ctime: 0, ctimeNs: 0 }
+}
 
 t.test('offsets belong to names: they survive other names coming and going', async t => {
   const listing = (names: readonly string[]): Map<string, number> => {
@@ -129,6 +142,28 @@ else {
     t.equal(tree.nodes.size, 2)
     t.ok(highest <= N + 4, 'ids are given again')
     t.ok(generations.size > 1000, 'under another generation')
+  })
+
+  t.test('what a writeback cache says of a removed lower file is no reason to copy it; a new time is', async t => {
+    const entry = newEntry()
+    const out = new Stat()
+    t.ok(fs.lookup(caller, dir.nodeid, 'f7', entry) >= 0)
+    const { mtime, mtimeNs } = entry.attr
+    t.equal(fs.unlink(caller, dir.nodeid, 'f7'), 0)
+    const request = newSetAttr(SetAttrValid.Mtime | SetAttrValid.Ctime, mtime, mtimeNs)
+    const count = arm()
+    const said = fs.setattr(caller, entry.nodeid, request, out)
+    const quiet = count.calls()
+    const changed = fs.setattr(caller, entry.nodeid, { ...request, mtime: mtime - 9 }, out)
+    count.disarm()
+    t.ok(said >= 0)
+    t.equal(quiet, 0, 'nothing was written')
+    t.ok(changed >= 0)
+    t.ok(count.calls() > 0)
+    t.equal(out.mtime, mtime - 9)
+    t.equal(out.nlink, 0)
+    fs.forget(entry.nodeid, 1)
+    t.equal(tree.nodes.size, 2)
   })
 
   t.test('a directory that is forgotten stays as long as a child is known', async t => {
