@@ -34,7 +34,20 @@ const newEntry = (): Entry => ({ nodeid: 0, generation: 0, entryTimeout: 0, attr
 
 /** A change of the modification time. */
 function newSetAttr(valid: number, mtime: number, mtimeNs: number): SetAttr {
-  return { valid, handle: 0, mode: 0, uid: 0, gid: 0, size: 0, atime: 0, atimeNs: 0, mtime, mtimeNs, ctime: 0, ctimeNs: 0 }
+  return {
+    valid,
+    handle: 0,
+    mode: 0,
+    uid: 0,
+    gid: 0,
+    size: 0,
+    atime: 0,
+    atimeNs: 0,
+    mtime,
+    mtimeNs,
+    ctime: 0,
+    ctimeNs: 0,
+  }
 }
 
 t.test('offsets belong to names: they survive other names coming and going', async t => {
