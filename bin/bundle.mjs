@@ -67,10 +67,12 @@ export async function bundle(sources) {
     mkdirSync(dirname(file), { recursive: true })
     replace(file, loader(entry), isProgram ? 0o755 : 0o644)
   }
-  replace('dist/bin/lamina', readFileSync('bin/lamina.sh'), 0o755)
+  const { residentFlags } = await import('../dist/lib/resident.js')
+  const script = readFileSync('bin/lamina.sh', 'utf8').replace('RESIDENT_FLAGS', residentFlags.join(' '))
+  replace('dist/bin/lamina', script, 0o755)
   for (const name of readdirSync('dist/bin')) if (name.includes('.cache')) rmSync(join('dist/bin', name))
   // The first start makes the cache.
-  for (const flags of [[], ['--max-semi-space-size=2']])
+  for (const flags of [[], residentFlags])
     execFileSync(process.execPath, [...flags, 'dist/bin/lamina.js', '--version'], {
       stdio: ['ignore', 'ignore', 'inherit'],
     })

@@ -9,5 +9,5 @@ for word; do
 done
 unset NODE_OPTIONS NODE_EXTRA_CA_CERTS
 exec 3>&1
-code=$(LAMINA_STAY=1 node --max-semi-space-size=2 --no-warnings -- "$main" "$@" 4>&1 >&3 3>&- </dev/null &)
+code=$(LAMINA_STAY=1 node RESIDENT_FLAGS -- "$main" "$@" 4>&1 >&3 3>&- </dev/null &)
 exit "${code:-1}"

@@ -1,5 +1,6 @@
 /** Owns what a container's root shall be, from the command line: `--rootfs DIR`, or an image (pulled when missing). */
 import { resolve } from 'node:path'
+import type { ImageConfig } from '../build/store.js'
 import type { ContainerConfig, ContainerRoot } from '../runtime/config.js'
 import type { StoredImage } from '../image/images.js'
 import { UsageError, type Output } from './command.js'
@@ -81,14 +82,11 @@ async function pull(root: string, reference: string, { platform, quiet }: RootAr
     throw Object.assign(new Error(`run ${reference}: the image cannot be pulled`), { code: 'NO_SUCH_IMAGE' })
 }
 
+type Healthcheck = NonNullable<NonNullable<ImageConfig['config']>['Healthcheck']>
+
 /** What the image's config says about the process. */
 function defaultsOf({ config }: StoredImage): ImageDefaults {
   const c = config.config ?? {}
-  const health = (
-    c as {
-      Healthcheck?: Healthcheck
-    }
-  ).Healthcheck
   return {
     entrypoint: c.Entrypoint ?? [],
     command: c.Cmd ?? [],
@@ -99,18 +97,8 @@ function defaultsOf({ config }: StoredImage): ImageDefaults {
     volumes: Object.keys(c.Volumes ?? {}),
     labels: c.Labels ?? {},
     stopSignal: c.StopSignal ?? '',
-    health: healthOf(health),
+    health: healthOf((c as { Healthcheck?: Healthcheck }).Healthcheck),
   }
-}
-
-/** Times in nanoseconds. */
-interface Healthcheck {
-  Test?: string[]
-  Interval?: number
-  Timeout?: number
-  StartPeriod?: number
-  StartInterval?: number
-  Retries?: number
 }
 
 function healthOf(h: Healthcheck | undefined): ContainerConfig['health'] {

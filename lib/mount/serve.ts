@@ -4,7 +4,7 @@
  * when a signal comes or a helper thread ends.
  * Invariant: the caller's working directory must not be in the mount, and nothing here touches the mount once it is made.
  */
-import { readdirSync, readlinkSync } from 'node:fs'
+import { readdirSync, readlinkSync, writeSync } from 'node:fs'
 import { bytesOf } from '../bytes.js'
 import { mountDevice, raiseReadAhead, type Detached } from '../fuse/mount.js'
 import { treeOfAsync } from '../fuse/tree.js'
@@ -79,6 +79,41 @@ export async function serve(
     process.off('SIGHUP', ignore)
     deregister(runRoot, id)
   }
+}
+
+/**
+ * Serves until the mount is gone, with `/` as its directory, then ends the process. `ready` runs when the mount answers; what
+ * comes later is told to `say`. Throws MountError before that.
+ */
+export async function serveToEnd(
+  request: ServeRequest,
+  ready: (record: MountRecord) => void,
+  say: (message: string) => void,
+): Promise<never> {
+  let answered = false as boolean
+  process.chdir('/')
+  process.title = 'lamina-serve'
+  try {
+    await serve(
+      request,
+      record => {
+        answered = true
+        ready(record)
+      },
+      say,
+    )
+  } catch (error) {
+    if (!answered) throw error
+    say(error instanceof Error ? (error.stack ?? error.message) : String(error))
+    process.exit(1)
+  }
+  // fuse-native leaves handles open that would keep the process alive.
+  process.exit()
+}
+
+/** A line of a server's log. */
+export function logTo(fd: number): (message: string) => void {
+  return message => void writeSync(fd, `${new Date().toISOString()} ${message}\n`)
 }
 
 async function serveDirect(

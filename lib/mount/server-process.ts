@@ -6,7 +6,7 @@ import { closeSync, readSync, writeSync } from 'node:fs'
 import { cloexecFrom } from '../sys/file.js'
 import { failureOf } from './failure.js'
 import type { ServerAnswer } from './launch.js'
-import { serve, type ServeRequest } from './serve.js'
+import { logTo, serveToEnd, type ServeRequest } from './serve.js'
 
 const CHANNEL = 3
 
@@ -29,32 +29,15 @@ function answer(data: ServerAnswer): void {
   closeSync(CHANNEL)
 }
 
-function log(message: string): void {
-  writeSync(2, `${new Date().toISOString()} ${message}\n`)
-}
-
 async function main(): Promise<void> {
   cloexecFrom(CHANNEL)
-  process.chdir('/')
-  process.title = 'lamina-serve'
   const request = JSON.parse(readLine()) as ServeRequest
-  let ready = false as boolean
   try {
-    await serve(
-      request,
-      record => {
-        ready = true
-        answer({ record })
-      },
-      log,
-    )
+    await serveToEnd(request, record => answer({ record }), logTo(2))
   } catch (error) {
-    if (ready) log(error instanceof Error ? (error.stack ?? error.message) : String(error))
-    else answer({ failure: failureOf(error) })
-    process.exitCode = 1
+    answer({ failure: failureOf(error) })
+    process.exit(1)
   }
-  // fuse-native leaves handles open that would keep the process alive.
-  process.exit()
 }
 
 void main()

@@ -112,20 +112,18 @@ export class Containers {
     }
   }
 
-  /** Names in use, without sweeping. */
+  #configs(): ContainerConfig[] {
+    return this.#ids().flatMap(id => readJson<ContainerConfig>(join(this.directory(id), 'container.json')) ?? [])
+  }
+
+  /** Names in use and whose they are, without sweeping. */
   names(): Map<string, string> {
-    const names = new Map<string, string>()
-    for (const id of this.#ids()) {
-      const config = readJson<ContainerConfig>(join(this.directory(id), 'container.json'))
-      if (config !== undefined) names.set(config.name, id)
-    }
-    return names
+    return new Map(this.#configs().map(c => [c.name, c.id]))
   }
 
   /** Names of the volumes that containers have, without sweeping. */
   volumes(): Set<string> {
-    const configs = this.#ids().map(id => readJson<ContainerConfig>(join(this.directory(id), 'container.json')))
-    return new Set(configs.flatMap(c => c?.mounts ?? []).flatMap(m => (m.kind === 'volume' ? [m.source] : [])))
+    return new Set(this.#configs().flatMap(c => c.mounts.flatMap(m => (m.kind === 'volume' ? [m.source] : []))))
   }
 
   /** Writes a new container. Throws NAME_TAKEN. The caller holds the lock. */

@@ -53,7 +53,6 @@ type Test = (c: Container, value: string) => boolean
  */
 export function containerFilter(filters: readonly string[], all: readonly Container[]): (c: Container) => boolean {
   const tests = [...readFilters(filters, [...Object.keys(simple), 'before', 'since'])].map(([key, values]) => {
-    if (key === 'label') return (c: Container): boolean => values.every(v => hasLabel(c.config.labels, v))
     if (key === 'before' || key === 'since') {
       const others = values.map(v => all.indexOf(named(all, v)))
       return (c: Container): boolean =>
@@ -61,7 +60,7 @@ export function containerFilter(filters: readonly string[], all: readonly Contai
     }
     if (key === 'publish' || key === 'expose') for (const v of values) portRange(key, v)
     const test = simple[key] as Test
-    return (c: Container): boolean => values.some(v => test(c, v))
+    return (c: Container): boolean => (key === 'label' ? values.every(v => test(c, v)) : values.some(v => test(c, v)))
   })
   return c => tests.every(t => t(c))
 }

@@ -1,5 +1,6 @@
 /** Owns the full description of a container for programs, with Docker's field names and nesting. */
 import { join } from 'node:path'
+import { deviceRuleText } from './cgroup/limits.js'
 import type { ContainerConfig, NamespaceMode } from './config.js'
 import type { Container } from './containers.js'
 import { liveStatus } from './status.js'
@@ -117,7 +118,7 @@ function hostConfig(config: ContainerConfig): Record<string, unknown> {
     VolumesFrom: config.volumesFrom ?? null,
     Links: config.links?.map(l => `/${l.name}:/${config.name}/${l.alias}`) ?? null,
     Annotations: config.annotations ?? {},
-    DeviceCgroupRules: config.deviceRules?.map(ruleText) ?? null,
+    DeviceCgroupRules: config.deviceRules?.map(deviceRuleText) ?? null,
     NetworkMode: networkMode(config),
     PortBindings: portBindings(config),
     RestartPolicy: { Name: config.restart.name, MaximumRetryCount: config.restart.retries },
@@ -165,10 +166,6 @@ function hostConfig(config: ContainerConfig): Record<string, unknown> {
     LogConfig: { Type: config.log.off ? 'none' : 'json-file', Config: {} },
     Runtime: config.runtime || 'lamina',
   }
-}
-
-function ruleText(rule: NonNullable<ContainerConfig['deviceRules']>[number]): string {
-  return `${rule.type ?? 'a'} ${rule.major ?? '*'}:${rule.minor ?? '*'} ${rule.access}`
 }
 
 function portBindings(config: Pick<ContainerConfig, 'ports'>): Record<string, { HostIp: string; HostPort: string }[]> {

@@ -1,13 +1,12 @@
 import t from 'tap'
+import { Random } from '../model/random.js'
 import { killAtRandom } from './kill.js'
 
 t.setTimeout(1_800_000)
 
 t.test('kill -9 at 64 random moments of load, pull, commit, import, tag, rmi, prune leaves a sound store', t => {
-  let seed = Date.now() >>> 0
+  const seed = Date.now() >>> 0
   t.comment(`seed ${seed}`)
-  return killAtRandom(t, 64, () => {
-    seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0
-    return seed / 2 ** 32
-  })
+  const random = new Random(seed)
+  return killAtRandom(t, 64, () => random.next())
 })

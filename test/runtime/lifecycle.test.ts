@@ -159,15 +159,16 @@ t.test('the life of a container in the background', { skip, timeout: 900_000 }, 
   })
 
   t.test('commit freezes a running container while it reads', async t => {
+    // No hexadecimal name: a filter also finds the beginning of an id.
     // Large enough that a commit of it takes a while.
     const script = 'head -c 60000000 /dev/urandom > /big; echo up; exec sleep 1000'
-    lamina.out('run', '-d', '--name', 'c', '--network', 'none', '--rootfs', '/', '--', 'sh', '-c', script)
-    t.ok(await until(() => lamina.do(['logs', 'c']).stdout === 'up\n'))
+    lamina.out('run', '-d', '--name', 'writer', '--network', 'none', '--rootfs', '/', '--', 'sh', '-c', script)
+    t.ok(await until(() => lamina.do(['logs', 'writer']).stdout === 'up\n'))
     const actions = (): string =>
       lamina
-        .out('events', '--since', '1h', '--until', '0s', '--filter', 'container=c', '--format', '{{.Action}}')
+        .out('events', '--since', '1h', '--until', '0s', '--filter', 'container=writer', '--format', '{{.Action}}')
         .replaceAll('\n', ' ')
-    const [c] = JSON.parse(lamina.out('inspect', 'c')) as [{ Id: string }]
+    const [c] = JSON.parse(lamina.out('inspect', 'writer')) as [{ Id: string }]
     const { cgroup } = JSON.parse(readFileSync(join(lamina.root, 'containers', c.Id, 'state.json'), 'utf8')) as {
       cgroup: string
     }
@@ -175,7 +176,7 @@ t.test('the life of a container in the background', { skip, timeout: 900_000 }, 
     const word = (): string => readFileSync(file, 'utf8').trim()
     /** Whether it was seen frozen while a commit with these options ran. */
     const seenFrozen = async (...options: string[]): Promise<boolean> => {
-      const child = lamina.start(['commit', ...options, 'c', 'c:1'])
+      const child = lamina.start(['commit', ...options, 'writer', 'c:1'])
       let seen = false
       const closed = once(child, 'close')
       const watch = setInterval(() => (seen ||= word() === stop), 2)
@@ -185,25 +186,25 @@ t.test('the life of a container in the background', { skip, timeout: 900_000 }, 
     }
     t.ok(await seenFrozen())
     t.equal(word(), go)
-    t.equal(status('c'), 'running')
+    t.equal(status('writer'), 'running')
     t.equal(actions(), 'create start pause unpause')
     t.notOk(await seenFrozen('--no-pause'))
     t.notOk(await seenFrozen('--pause=false'))
     t.equal(actions(), 'create start pause unpause', 'without, nothing happens to it')
-    t.match(lamina.do(['commit', '-c', 'NONSENSE', 'c']), { code: 3, stderr: /NONSENSE/ })
+    t.match(lamina.do(['commit', '-c', 'NONSENSE', 'writer']), { code: 3, stderr: /NONSENSE/ })
     t.equal(word(), go, 'a commit that fails lets it go on')
     for (const signal of ['SIGINT', 'SIGKILL'] as const) {
-      const child = lamina.start(['commit', 'c', 'c:2'])
+      const child = lamina.start(['commit', 'writer', 'c:2'])
       const closed = once(child, 'close')
       t.ok(await until(() => word() === stop || child.exitCode !== null), signal)
       child.kill(signal)
       await closed
       t.ok(await until(() => word() === go, 10), `${signal}: it goes on`)
     }
-    lamina.out('pause', 'c')
-    lamina.out('commit', 'c', 'c:1')
-    t.equal(status('c'), 'paused', 'one that was paused before stays so')
-    lamina.out('rm', '-f', 'c')
+    lamina.out('pause', 'writer')
+    lamina.out('commit', 'writer', 'c:1')
+    t.equal(status('writer'), 'paused', 'one that was paused before stays so')
+    lamina.out('rm', '-f', 'writer')
     lamina.out('prune', '-fa')
   })
 

@@ -8,14 +8,7 @@ import t from 'tap'
 import { openDirectoryLayer } from '../../lib/layer/directory.js'
 import { O } from '../../lib/sys/constants.js'
 import { Stat } from '../../lib/sys/stat.js'
-import {
-  type Caller,
-  type Entry,
-  type OpenResult,
-  ROOT,
-  type SetAttr,
-  SetAttrValid,
-} from '../../lib/union/filesystem.js'
+import { type Caller, type Entry, noChange, type OpenResult, ROOT, SetAttrValid } from '../../lib/union/filesystem.js'
 import { Found, hashOf, Listing, NOWHERE, UPPER } from '../../lib/union/listing.js'
 import { Tree } from '../../lib/union/tree.js'
 import { Union } from '../../lib/union/union.js'
@@ -31,24 +24,6 @@ function found(names: readonly string[]): Found {
   return all
 }
 const newEntry = (): Entry => ({ nodeid: 0, generation: 0, entryTimeout: 0, attrTimeout: 0, attr: new Stat() })
-
-/** A change of the modification time. */
-function newSetAttr(valid: number, mtime: number, mtimeNs: number): SetAttr {
-  return {
-    valid,
-    handle: 0,
-    mode: 0,
-    uid: 0,
-    gid: 0,
-    size: 0,
-    atime: 0,
-    atimeNs: 0,
-    mtime,
-    mtimeNs,
-    ctime: 0,
-    ctimeNs: 0,
-  }
-}
 
 t.test('offsets belong to names: they survive other names coming and going', async t => {
   const listing = (names: readonly string[]): Map<string, number> => {
@@ -163,7 +138,7 @@ else {
     t.ok(fs.lookup(caller, dir.nodeid, 'f7', entry) >= 0)
     const { mtime, mtimeNs } = entry.attr
     t.equal(fs.unlink(caller, dir.nodeid, 'f7'), 0)
-    const request = newSetAttr(SetAttrValid.Mtime | SetAttrValid.Ctime, mtime, mtimeNs)
+    const request = { ...noChange(), valid: SetAttrValid.Mtime | SetAttrValid.Ctime, mtime, mtimeNs }
     const count = arm()
     const said = fs.setattr(caller, entry.nodeid, request, out)
     const quiet = count.calls()

@@ -100,13 +100,16 @@ export function limitFiles(r: OciResources, all: readonly Hierarchy[]): LimitFil
   throttle('--device-write-iops', blockIO?.throttleWriteIOPSDevice, 'blkio.throttle.write_iops_device', 'wiops')
   for (const rule of r.devices ?? []) {
     if (version('devices') !== 1) continue
-    const type = rule.type ?? 'a'
-    const number = (n: number | undefined): string => (n === undefined ? '*' : String(n))
-    const whole = type === 'a' && rule.major === undefined && rule.minor === undefined
-    const value = whole ? 'a' : `${type} ${number(rule.major)}:${number(rule.minor)} ${rule.access}`
+    const whole = (rule.type ?? 'a') === 'a' && rule.major === undefined && rule.minor === undefined
+    const value = whole ? 'a' : deviceRuleText(rule)
     list.push({ controller: 'devices', file: rule.allow ? 'devices.allow' : 'devices.deny', value, option: '--device' })
   }
   return list
+}
+
+/** `c 42:* rwm` (cgroup-v1/devices.rst). */
+export function deviceRuleText(rule: NonNullable<OciResources['devices']>[number]): string {
+  return `${rule.type ?? 'a'} ${rule.major ?? '*'}:${rule.minor ?? '*'} ${rule.access}`
 }
 
 /** cpu.shares (2..262144) as cpu.weight (1..10000), by the formula that OCI runtimes share. */
