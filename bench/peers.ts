@@ -181,12 +181,13 @@ export const peers: readonly Peer[] = [
   fuseOverlayfs,
   lamina('lamina', {}),
   lamina('lamina-indexed', {}, ofImage),
+  lamina('lamina-overlay', { driver: 'overlay' }, ofImage),
   lamina('lamina-cached', { passthrough: false }),
   lamina('lamina-fuse-native', { transport: 'fuse-native' }),
 ]
 
 /** What runs unless `--peers` says otherwise. */
-export const usualPeers = ['plain', 'kernel', 'fuse-overlayfs', 'lamina', 'lamina-indexed']
+export const usualPeers = ['plain', 'kernel', 'fuse-overlayfs', 'lamina', 'lamina-indexed', 'lamina-overlay']
 
 /** Nanoseconds that a process has run on a processor, its threads together (those that have ended left out). */
 export function processorTime(pid: number): number {

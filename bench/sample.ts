@@ -24,7 +24,7 @@ export interface Cell {
 
 /** Peers in the order to show them. */
 export function peersOf(samples: readonly Sample[]): string[] {
-  const order = ['plain', 'kernel', 'kernel-metacopy', 'fuse-overlayfs', 'lamina', 'lamina-indexed']
+  const order = ['plain', 'kernel', 'kernel-metacopy', 'fuse-overlayfs', 'lamina', 'lamina-indexed', 'lamina-overlay']
   const found = [...new Set(samples.map(s => s.peer))]
   return [...order.filter(p => found.includes(p)), ...found.filter(p => !order.includes(p)).sort()]
 }

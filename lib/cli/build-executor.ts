@@ -14,7 +14,7 @@ import { check } from '../errno.js'
 import { ensureChain, layerIndex } from '../image/chain.js'
 import type { Store } from '../image/store.js'
 import { MountServer } from '../mount/server.js'
-import type { LowerSpec } from '../mount/spec.js'
+import type { Driver, LowerSpec } from '../mount/spec.js'
 import { allCapabilities, chooseCapabilities } from '../runtime/capabilities.js'
 import { Cgroup } from '../runtime/cgroup/cgroup.js'
 import { ownCgroup } from '../runtime/cgroup/own.js'
@@ -58,10 +58,18 @@ export class RuntimeExecutor implements Executor {
   readonly #store: Store
   readonly #tmp: string
   readonly #network: NetworkOfBuild
+  readonly #driver: Driver
   readonly #log: (line: string) => void
 
   /** `tmp` is a directory on the store's filesystem that goes away with the build. */
-  constructor(store: Store, tmp: string, network: NetworkOfBuild, log: (line: string) => void = () => {}) {
+  constructor(
+    store: Store,
+    tmp: string,
+    network: NetworkOfBuild,
+    driver: Driver,
+    log: (line: string) => void = () => {},
+  ) {
+    this.#driver = driver
     this.#store = store
     this.#tmp = tmp
     this.#network = network
@@ -167,7 +175,8 @@ export class RuntimeExecutor implements Executor {
     over: { upper: string; work: string; volatile: boolean } | undefined,
     undo: (() => void | Promise<void>)[],
   ): Promise<number> {
-    const spec = { lowers: this.#lowers(layers), ...over, allowOther: true, source: 'lamina:build' }
+    const driver = over === undefined ? 'fuse' : this.#driver
+    const spec = { lowers: this.#lowers(layers), ...over, driver, allowOther: true, source: 'lamina:build' }
     const server = await MountServer.startDetached(spec, { log: this.#log })
     undo.push(async () => {
       close(server.mountFd)

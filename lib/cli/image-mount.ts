@@ -3,19 +3,27 @@
  * diff, commit and rm know it by name).
  */
 import { join } from 'node:path'
-import type { StackSpec } from '../mount/spec.js'
+import type { Driver, MountSpec } from '../mount/spec.js'
 import { UsageError, type Context } from './command.js'
 
 export interface ImageMount {
-  readonly stack: StackSpec
+  readonly stack: Pick<MountSpec, 'lowers' | 'readOnly' | 'upper' | 'work' | 'driver'>
   /** The container with the changes. */
   readonly name: string | undefined
   /** From now on a server's process uses the image: it is kept as long as that lives. */
   servedBy(pid: number, mountpoint: string): Promise<void>
 }
 
-/** `writable` undefined: read-only; '': a new container with a made-up name. Throws ImageError, RuntimeError. */
-export async function imageMount(text: string, writable: string | undefined, context: Context): Promise<ImageMount> {
+/**
+ * `writable` undefined: read-only; '': a new container with a made-up name. `driver` undefined: the container's. Throws
+ * ImageError, RuntimeError.
+ */
+export async function imageMount(
+  text: string,
+  writable: string | undefined,
+  driver: Driver | undefined,
+  context: Context,
+): Promise<ImageMount> {
   const [{ Store }, { resolveImage }, { imageLowers }, { pinImage }] = await Promise.all([
     import('../image/store.js'),
     import('../image/images.js'),
@@ -41,13 +49,20 @@ export async function imageMount(text: string, writable: string | undefined, con
     let id = ''
     const stdout = { write: (chunk: string | Uint8Array) => ((id += String(chunk)), true) }
     // A command is asked for where the image has none; whoever starts the container later may give another.
-    const words = [...(writable === '' ? [] : ['--name', writable]), image.id, '/bin/sh']
+    const chosen = driver === undefined ? [] : ['--driver', driver]
+    const words = [...chosen, ...(writable === '' ? [] : ['--name', writable]), image.id, '/bin/sh']
     await create.handler(parse(create, words), { ...context, stdout })
     container = await containers.find(id.trim())
   }
   const { root } = container.config
   if (root.kind !== 'image' || root.id !== image.id)
     throw new UsageError(`container ${writable} does not stand on ${text}`)
-  const stack = { lowers, upper: join(container.directory, 'upper'), work: join(container.directory, 'work') }
+  const kept = container.config.driver ?? 'fuse'
+  if (driver !== undefined && driver !== kept)
+    throw new UsageError(
+      `container ${writable} was made with --driver ${kept}, and what it has changed is kept its way`,
+    )
+  const [upper, work] = [join(container.directory, 'upper'), join(container.directory, 'work')]
+  const stack = { lowers, upper, work, driver: kept }
   return { stack, name: container.config.name, servedBy }
 }

@@ -7,6 +7,7 @@ import { resolve } from 'node:path'
 import type { InferredOptionTypes } from 'yargs'
 import type { ContainerConfig } from '../runtime/config.js'
 import { UsageError, type OptionTable } from './command.js'
+import { driverOf, driverOption } from './driver.js'
 import { number, resourcesOf } from './limits.js'
 
 const text = (describe: string, alias?: string) => ({ type: 'string', describe, ...(alias ? { alias } : {}) }) as const
@@ -101,6 +102,7 @@ export const runOptions = {
   quiet: flag('Say nothing of a pull', 'q'),
   platform: text('Platform of the image: linux/arm64'),
   runtime: text('OCI runtime that runs it: crun, runc or a path'),
+  driver: driverOption,
   transport: { type: 'string', choices: ['direct', 'fuse-native'], describe: 'direct; fuse-native is refused here' },
 } as const satisfies OptionTable
 
@@ -246,6 +248,7 @@ export async function configOf(
   config.log.off = args.logDriver === 'none'
   config.health = healthOf(args, image, o.seconds)
   config.runtime = args.runtime ?? ''
+  config.driver = driverOf(args.driver)
   const network = config.network
   if (typeof network === 'string' || 'container' in network) {
     const given = [

@@ -12,8 +12,10 @@ export interface FuseMount {
   readonly readOnly: boolean
 }
 
-/** Types under which our mounts show. */
-const TYPES = new Set(['fuse.lamina'])
+/** Whether a mount of `type` is one of ours: our server's, or the kernel's that stands on one. */
+function isOurs(type: string, source: string): boolean {
+  return type === 'fuse.lamina' || (type === 'overlay' && /^lamina(:|$)/.test(source))
+}
 
 /** Our mounts in this mount namespace, oldest first: of several on one path the last is seen. */
 export function fuseMounts(): FuseMount[] {
@@ -21,7 +23,7 @@ export function fuseMounts(): FuseMount[] {
   for (const line of readFileSync('/proc/self/mountinfo', 'latin1').split('\n')) {
     const [left = '', right = ''] = line.split(' - ')
     const [type = '', source = ''] = right.split(' ')
-    if (!TYPES.has(type)) continue
+    if (!isOurs(type, source)) continue
     const fields = left.split(' ')
     found.push({
       mountpoint: unescape(fields[4] ?? ''),

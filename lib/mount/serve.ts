@@ -13,6 +13,8 @@ import { close } from '../sys/file.js'
 import { checkMount } from './check.js'
 import { begin, connect, put } from './connect.js'
 import { createCounters } from './counters.js'
+import { overlayOf } from './driver.js'
+import type { Overlay } from './overlay.js'
 import { deregister, register, reserve, startTimeOf, type MountRecord } from './registry.js'
 import type { MountSpec } from './spec.js'
 import { openStack, type Stack } from './stack.js'
@@ -37,7 +39,11 @@ export async function serve(
 ): Promise<void> {
   const { spec, mountpoint, runRoot } = request
   checkMount(spec, mountpoint)
-  const stack = await openStack(spec)
+  const overlay = await overlayOf(spec)
+  const stack = await openStack(overlay?.served ?? spec).catch((error: unknown) => {
+    overlay?.close()
+    throw error
+  })
   const reserved = reserve(runRoot)
   const id = request.id ?? reserved.id
   const stats = reserved.stats.replace(reserved.id, id)
@@ -72,8 +78,9 @@ export async function serve(
     if (spec.transport === 'fuse-native') {
       const { serveNative } = await import('./serve-native.js')
       await serveNative(request, stack, () => ready(false), log)
-    } else await serveDirect(request, stack, stats, ready, log)
+    } else await serveDirect(request, overlay, stack, stats, ready, log)
   } finally {
+    overlay?.close()
     process.off('SIGTERM', stop)
     process.off('SIGINT', stop)
     process.off('SIGHUP', ignore)
@@ -117,15 +124,17 @@ export function logTo(fd: number): (message: string) => void {
 }
 
 async function serveDirect(
-  { spec, mountpoint }: ServeRequest,
+  { spec: wanted, mountpoint }: ServeRequest,
+  overlay: Overlay | undefined,
   stack: Stack,
   stats: string,
   ready: (passthrough: boolean) => void,
   log: (message: string) => void,
 ): Promise<void> {
+  const spec = overlay?.served ?? wanted
   let begun: Detached
   try {
-    begun = begin(spec, mountpoint)
+    begun = begin(spec, overlay === undefined ? mountpoint : undefined)
   } catch (error) {
     stack.filesystem.destroy()
     throw error
@@ -146,16 +155,18 @@ async function serveDirect(
       if (mountFd < 0) ready(session.passthrough)
     },
   })
+  const finish = async (tree: number): Promise<void> => {
+    if (tree >= 0) close(mountFd)
+    const own = tree >= 0 ? tree : mountFd
+    put(overlay === undefined ? own : await overlay.mount(own), mountpoint)
+    ready(session.passthrough || overlay !== undefined)
+  }
   if (mountFd >= 0)
     treeOfAsync(mountFd, tree => {
-      if (tree >= 0) close(mountFd)
-      try {
-        put(tree >= 0 ? tree : mountFd, mountpoint)
-        ready(session.passthrough)
-      } catch (error) {
+      finish(tree).catch((error: unknown) => {
         // The mount is gone with that, so the session ends.
         failure = error instanceof Error ? error : new Error(String(error))
-      }
+      })
     })
   // The first turn is what puts the signal handlers of `serve` into the event loop's epoll set.
   do await new Promise(resolve => setImmediate(resolve))

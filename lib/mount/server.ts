@@ -17,6 +17,7 @@ import { checkMount } from './check.js'
 import { begin, put } from './connect.js'
 import { sharedCounters, statsOf, type Stats } from './counters.js'
 import { failureFrom, MountError } from './failure.js'
+import { overlayOf } from './driver.js'
 import type { FromServeWorker, ServeWorkerData, ToServeWorker } from './serve-worker.js'
 import type { MountSpec } from './spec.js'
 
@@ -86,22 +87,27 @@ async function run(
   make: (fields: Fields) => MountServer,
 ): Promise<MountServer> {
   checkMount(spec, mountpoint)
+  const overlay = await overlayOf(spec)
+  const served = overlay?.served ?? spec
   const log = options.log ?? (line => process.stderr.write(`${line}\n`))
   const counters = sharedCounters()
   const wake = createWake()
-  const workerData: ServeWorkerData = { spec, counters, wake }
+  const workerData: ServeWorkerData = { spec: served, counters, wake }
   const worker = new Worker(new URL('./serve-worker.cjs', import.meta.url), {
     workerData,
     resourceLimits: { maxYoungGenerationSizeMb: 4 },
   })
   const replies = new Replies(worker, log)
-  const ended = replies.exited.then(() => void close(wake.eventfd))
+  const ended = replies.exited.then(() => {
+    close(wake.eventfd)
+    overlay?.close()
+  })
 
   let fd = -1
   let mountFd = -1
   try {
     await replies.next('opened')
-    ;({ fd, mountFd } = begin(spec, mountpoint))
+    ;({ fd, mountFd } = begin(served, overlay === undefined ? mountpoint : undefined))
   } catch (error) {
     worker.postMessage('close' satisfies ToServeWorker)
     await ended
@@ -117,17 +123,18 @@ async function run(
       close(mountFd)
       mountFd = tree
     }
-    if (mountpoint !== undefined) {
-      try {
+    try {
+      if (overlay !== undefined) mountFd = await overlay.mount(mountFd)
+      if (mountpoint !== undefined) {
         put(mountFd, mountpoint)
-      } catch (error) {
-        await ended
-        throw error
+        mountFd = -1
       }
-      mountFd = -1
+    } catch (error) {
+      await ended
+      throw error
     }
   }
-  return make({ ended, passthrough, mountpoint, mountFd, counters })
+  return make({ ended, passthrough: passthrough || overlay !== undefined, mountpoint, mountFd, counters })
 }
 
 /** The worker's messages in the order of the conversation; log lines go aside. */

@@ -23,13 +23,23 @@ export interface StackSpec {
   readonly volatile?: boolean
   /** Write only what the kernel's overlayfs can mount with `-o userxattr`. */
   readonly kernelCompatible?: boolean
+  /** Be a lower of the kernel's overlayfs that reads bookkeeping of this namespace (overlay.ts). */
+  readonly asLower?: 'trusted' | 'user'
   /** Show other owners than the layers have: shifted ranges, or all squashed to one (lib/union/id-map.ts). */
   readonly ids?: IdMapOptions
 }
 
 export type Transport = 'direct' | 'fuse-native'
 
+/**
+ * Who makes one tree of the layers: the union of this package, or the kernel's overlayfs on top of lowers that the union merges
+ * and describes (overlay.ts).
+ */
+export type Driver = 'fuse' | 'overlay'
+
 export interface MountSpec extends StackSpec {
+  /** Default `fuse`. */
+  readonly driver?: Driver
   /** Other users may use the mount. Default: yes where the process may say so (root, user namespaces). */
   readonly allowOther?: boolean
   /** POSIX ACLs. Default: yes. Without, other users' walks are cheaper. */

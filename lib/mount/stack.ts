@@ -35,12 +35,13 @@ export async function openStack(spec: StackSpec): Promise<Stack> {
       readOnly: !isWritable(spec),
       volatile: spec.volatile === true,
       kernelCompatible: spec.kernelCompatible === true,
+      ...(spec.asLower === undefined ? {} : { asLower: spec.asLower }),
       ...(spec.ids === undefined ? {} : { ids: spec.ids }),
     })
     return { filesystem, stackDepth: stackDepth(spec) }
   } catch (error) {
     for (const layer of lowers) layer.close()
-    throw upperFailure(error, spec)
+    throw workFailure(error, spec)
   }
 }
 
@@ -63,7 +64,7 @@ async function openLower(lower: LowerSpec): Promise<Layer> {
 }
 
 /** What the union says about its upper and work directories, in our codes. */
-function upperFailure(error: unknown, spec: StackSpec): unknown {
+export function workFailure(error: unknown, spec: StackSpec): unknown {
   if (!(error instanceof FsError)) return error
   switch (-error.errno) {
     case E.EBUSY:

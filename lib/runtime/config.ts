@@ -3,6 +3,7 @@
  * only by rename and update; and `ContainerState`, what became of it, containers/<id>/state.json, written by whoever
  * supervises it. Both are JSON, replaced by rename.
  */
+import type { Driver } from '../mount/spec.js'
 import type { OciResources } from './oci.js'
 
 export interface PortMapping {
@@ -130,6 +131,8 @@ export interface ContainerConfig {
   log: { maxSize: number; maxFiles: number; off: boolean }
   /** '' is Lamina itself. */
   runtime: string
+  /** Who joins its layers; stays as it is, for what is in its upper is the driver's. Absent: `fuse`. */
+  driver?: Driver
 }
 
 export type Status = 'created' | 'running' | 'exited'

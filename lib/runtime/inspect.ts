@@ -46,12 +46,12 @@ export function inspectContainer(container: Container, root: string): Record<str
     LogPath: join(directory, 'log'),
     Name: `/${config.name}`,
     RestartCount: state.restartCount,
-    Driver: 'lamina',
+    Driver: config.driver ?? 'fuse',
     Platform: 'linux',
     ExecIDs: null,
     HostConfig: hostConfig(config),
     GraphDriver: {
-      Name: 'lamina',
+      Name: config.driver ?? 'fuse',
       Data: { UpperDir: join(directory, 'upper'), WorkDir: join(directory, 'work') },
     },
     Mounts: config.mounts.map(m => ({

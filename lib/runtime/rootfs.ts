@@ -16,7 +16,7 @@ export interface Rootfs {
 export async function openRootfs(
   lowers: readonly LowerSpec[],
   directory: string,
-  config: Pick<ContainerConfig, 'id' | 'autoRemove'>,
+  config: Pick<ContainerConfig, 'id' | 'autoRemove' | 'driver'>,
   log: (line: string) => void,
 ): Promise<Rootfs> {
   const { MountServer } = await import('../mount/server.js')
@@ -26,6 +26,7 @@ export async function openRootfs(
     work: join(directory, 'work'),
     source: `lamina:${config.id.slice(0, 12)}`,
     allowOther: true,
+    driver: config.driver ?? 'fuse',
     // What is thrown away at its end need not reach the disk: syncing takes longer than all the rest of a short run.
     volatile: config.autoRemove,
   }

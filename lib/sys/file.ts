@@ -5,7 +5,7 @@
  */
 import { E } from '../errno.js'
 import { AT, O } from './constants.js'
-import { NR, NRA, addressOf, alloc, cpath, libc, ret, scratch, syscall6 } from './libc.js'
+import { NR, NRA, addressOf, alloc, cpath, libc, ret, scratch, syscall6, syscallInThread } from './libc.js'
 
 const c = {
   openat: libc.func('int openat(int dirfd, uintptr_t path, int flags, uint mode)'),
@@ -54,23 +54,7 @@ export function openat2(dirfd: number, path: string, flags: number, mode: number
   return ret(syscall6(NR.openat2, dirfd, cpath(path), howAddress, 24, 0, 0))
 }
 
-const syscallInThread = libc.func(
-  'long syscall(long nr, intptr_t a, intptr_t b, intptr_t c, intptr_t d)',
-) as unknown as {
-  async(...args: [number, number, number, number, number, (error: unknown, result: number) => void]): void
-}
-
-/** A system call on a thread of the pool. Its result, or -1 for any error: errno is told to that thread alone. */
-function inThread(nr: number, a: number, b = 0, c = 0, d = 0): Promise<number> {
-  return new Promise((done, fail) =>
-    syscallInThread.async(nr, a, b, c, d, (error, result) => {
-      if (error) fail(error as Error)
-      else done(result)
-    }),
-  )
-}
-
-/** `openat2` on a thread of the pool, for paths that this process may itself be serving. An fd, or -1 for any error. */
+/** `openat2` on a thread of the pool, for paths that this process may itself be serving. An fd, or `-errno`. */
 export function openat2InThread(
   dirfd: number,
   path: string,
@@ -85,7 +69,7 @@ export function openat2InThread(
   memory.latin1Write(path, 24)
   const address = addressOf(memory)
   // The memory is the thread's until then.
-  return inThread(NR.openat2, dirfd, address + 24, address, 24).finally(() => memory.fill(0))
+  return syscallInThread(NR.openat2, dirfd, address + 24, address, 24).finally(() => memory.fill(0))
 }
 
 /** close(2). */
@@ -162,7 +146,7 @@ export function syncfs(fd: number): number {
 
 /** syncfs(2) on a thread of the pool. 0, or -1 for any error. */
 export function syncfsInThread(fd: number): Promise<number> {
-  return inThread(NRA.syncfs, fd)
+  return syscallInThread(NRA.syncfs, fd)
 }
 
 /**

@@ -63,6 +63,20 @@ export const syscall6 = libc.func(
   'long syscall(long nr, intptr_t a, intptr_t b, intptr_t c, intptr_t d, intptr_t e, intptr_t f)',
 ) as (nr: number, a: number, b: number, c: number, d: number, e: number, f: number) => number
 
+const inThread = libc.func(
+  'long syscall(long nr, intptr_t a, intptr_t b, intptr_t c, intptr_t d, intptr_t e)',
+) as unknown as {
+  async(...args: [...number[], (error: unknown, result: number) => void]): void
+}
+
+/** A system call on a thread of the pool: the event loop goes on, and may serve what the call asks for. `-errno` if it fails. */
+export function syscallInThread(nr: number, a: number, b = 0, c = 0, d = 0, e = 0): Promise<number> {
+  return new Promise((done, fail) =>
+    // koffi keeps the errno of an asynchronous call for its callback.
+    inThread.async(nr, a, b, c, d, e, (error, result) => (error ? fail(error as Error) : done(ret(result)))),
+  )
+}
+
 /** System call numbers of the generic table (>= 424), the same on x86-64 and arm64. */
 export const NR = {
   open_tree: 428,

@@ -3,7 +3,8 @@
  * Paths are byte strings, results `>= 0` or `-errno`.
  */
 import { OPEN_TREE } from './constants.js'
-import { NR, addressOf, cpath, cpath2, libc, ret, scratch, syscall6 } from './libc.js'
+import { readAt } from './file.js'
+import { NR, addressOf, alloc, cpath, cpath2, libc, ret, scratch, syscall6, syscallInThread } from './libc.js'
 
 const c = {
   mount: libc.func('int mount(const char *source, uintptr_t target, const char *type, ulong flags, const char *data)'),
@@ -74,6 +75,46 @@ export function fsconfigString(fd: number, key: string, value: string): number {
 /** fsconfig(2) of a flag, or of a command (`key` null). */
 export function fsconfig(fd: number, command: number, key: string | null, aux = 0): number {
   return ret(syscall6(NR.fsconfig, fd, command, key === null ? 0 : cpath(key), 0, aux, 0))
+}
+
+/**
+ * fsconfig(2) on a thread of the pool, for what this process may itself have to serve: a string (`key` and `value`) or a command
+ * (both null).
+ */
+export function fsconfigInThread(
+  fd: number,
+  command: number,
+  key: string | null,
+  value: string | null,
+): Promise<number> {
+  const [k, v] = [Buffer.from(`${key ?? ''}\0`, 'latin1'), Buffer.from(`${value ?? ''}\0`, 'latin1')]
+  const memory = alloc(k.length + v.length)
+  memory.set(k, 0)
+  memory.set(v, k.length)
+  const address = addressOf(memory)
+  const call = syscallInThread(
+    NR.fsconfig,
+    fd,
+    command,
+    key === null ? 0 : address,
+    value === null ? 0 : address + k.length,
+  )
+  // The memory is the thread's until then.
+  return call.finally(() => memory.fill(0))
+}
+
+const REASON = 4096
+
+/** The errors that a context of fsopen has noted, last first (the lines of read(2) that begin with `e `). */
+export function fsErrors(fd: number): string[] {
+  const found: string[] = []
+  const line = alloc(REASON)
+  for (;;) {
+    const n = readAt(fd, addressOf(line), REASON)
+    if (n <= 0) return found
+    const text = line.latin1Slice(0, n).trim()
+    if (text.startsWith('e ')) found.unshift(text.slice(2))
+  }
 }
 
 /** fsmount(2): the detached mount of a finished context, with MOUNT_ATTR bits. */

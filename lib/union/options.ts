@@ -25,6 +25,8 @@ export interface UnionOptions {
   readonly xattrs?: 'trusted' | 'user'
   /** Write nothing that the kernel's overlayfs refuses with `userxattr`: copies are full, directory renames EXDEV. */
   readonly kernelCompatible?: boolean
+  /** Be a lower of the kernel's overlayfs that reads bookkeeping of this namespace (as-lower.ts). Read-only. */
+  readonly asLower?: 'trusted' | 'user'
   /** Other owners than the layers have. */
   readonly ids?: IdMapOptions
 }

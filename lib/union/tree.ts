@@ -38,6 +38,8 @@ export class Tree {
   readonly owed: OwedTimes | null
   readonly volatile: boolean
   readonly kernelCompatible: boolean
+  /** The attributes by which overlayfs, standing on this tree, finds data elsewhere (as-lower.ts); '' where it does not. */
+  readonly asLower: '' | 'trusted.overlay.' | 'user.overlay.'
   readonly xattrPrefix: 'trusted.overlay.' | 'user.overlay.'
   /** Metadata-only copies and redirects may be written. */
   readonly metacopy: boolean
@@ -90,6 +92,7 @@ export class Tree {
     this.ids = options.ids === undefined ? null : new IdMap(options.ids)
     this.volatile = options.volatile === true
     this.kernelCompatible = options.kernelCompatible === true
+    this.asLower = options.asLower === undefined ? '' : `${options.asLower}.overlay.`
     this.upperFd = upper === undefined ? -1 : openUpper(upper.path)
     const st = this.st
     if (this.upperFd >= 0) {
@@ -109,6 +112,7 @@ export class Tree {
     }
     this.owed = this.work === null ? null : new OwedTimes(this.work, this.upperFd)
     const full = !(this.kernelCompatible && this.xattrPrefix === 'user.overlay.')
+    if (full && this.xattrPrefix === 'user.overlay.') this.work?.noteRedirects()
     this.metacopy = full
     this.redirects = full
     this.origins = new Origins(this)

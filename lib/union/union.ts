@@ -3,7 +3,7 @@
  * a file of its own.
  *
  *   names     lookup.ts (the merge), listing.ts, readdir.ts and ahead.ts, create.ts, remove.ts, rename.ts, whiteouts.ts, redirect.ts
- *   inodes    node.ts, tree.ts (their life), attributes.ts, xattrs.ts, inode-numbers.ts, origin.ts, hard-links.ts
+ *   inodes    node.ts, tree.ts (their life), attributes.ts, xattrs.ts, as-lower.ts, inode-numbers.ts, origin.ts, hard-links.ts
  *   data      open.ts, io.ts, copy-up.ts, swap.ts (the passthrough trap)
  *   on disk   upper.ts (reaching it), work.ts (what is under way), marks.ts (overlayfs's attributes), mutate.ts (every change)
  *
@@ -15,6 +15,7 @@ import { giveBack } from '../sys/memory.js'
 import type { Stat, StatFs } from '../sys/stat.js'
 import { S } from '../sys/constants.js'
 import { Ahead } from './ahead.js'
+import { getxattrAsLower, listxattrAsLower } from './as-lower.js'
 import { enter, FOREVER, getattr, setattr } from './attributes.js'
 import { link, make } from './create.js'
 import type { Caller, DirSink, Entry, Filesystem, Host, Io, NodeId, OpenResult, SetAttr } from './filesystem.js'
@@ -233,7 +234,9 @@ export class Union implements Filesystem {
 
   getxattr(_caller: Caller, id: NodeId, name: string): Buffer | number {
     const node = this.#tree.get(id)
-    return node === undefined ? -E.ESTALE : getxattr(this.#tree, node, name)
+    if (node === undefined) return -E.ESTALE
+    const { asLower } = this.#tree
+    return asLower === '' ? getxattr(this.#tree, node, name) : getxattrAsLower(this.#tree, node, name, asLower)
   }
 
   setxattr(_caller: Caller, id: NodeId, name: string, value: Buffer, flags: number, killSgid: boolean): number {
@@ -246,7 +249,9 @@ export class Union implements Filesystem {
 
   listxattr(caller: Caller, id: NodeId): string[] | number {
     const node = this.#tree.get(id)
-    return node === undefined ? -E.ESTALE : listxattr(this.#tree, caller, node)
+    if (node === undefined) return -E.ESTALE
+    const { asLower } = this.#tree
+    return asLower === '' ? listxattr(this.#tree, caller, node) : listxattrAsLower(this.#tree, caller, node, asLower)
   }
 
   removexattr(_caller: Caller, id: NodeId, name: string): number {

@@ -8,13 +8,17 @@
 import { E, FsError } from '../errno.js'
 import { AT, DT, LOCK, O, S } from '../sys/constants.js'
 import { listdir } from '../sys/dir.js'
-import { close, flock, openat, pread } from '../sys/file.js'
+import { close, flock, openat } from '../sys/file.js'
 import { statat, Stat } from '../sys/stat.js'
 import { Aside } from './aside.js'
 import { mutate } from './mutate.js'
+import { markVolatile, refuseLostVolatile } from './volatile.js'
 
 /** How whiteouts are written: what the upper's filesystem allows. */
 export type WhiteoutForm = 'device' | 'xattr' | 'mark'
+
+/** In W: renamed directories and metadata copies are marked by `user.` attributes, which only the union follows. */
+export const REDIRECTS = 'redirects'
 
 /** The name of the shared whiteout inode, linked wherever one is needed. */
 const WHITEOUT = '#whiteout'
@@ -44,19 +48,13 @@ export class Work {
   constructor(path: string, xattrs: 'trusted' | 'user' | undefined, volatile: boolean) {
     const st = new Stat()
     this.#volatile = volatile
-    this.#lock = openat(AT.FDCWD, path, O.RDONLY | O.DIRECTORY)
-    if (this.#lock < 0) throw new FsError(this.#lock, 'open', path)
-    const locked = flock(this.#lock, LOCK.EX | LOCK.NB)
-    if (locked < 0) {
-      close(this.#lock)
-      throw new FsError(locked === -E.EAGAIN ? -E.EBUSY : locked, 'flock', path)
-    }
+    this.#lock = lockWork(path)
     try {
       this.fd = ensureDirectory(this.#lock, 'work', path)
       const r = statat(this.fd, '', st, AT.EMPTY_PATH)
       if (r < 0) throw new FsError(r, 'stat', path)
       this.dev = st.dev
-      this.#refuseLostVolatile(path)
+      refuseLostVolatile(this.fd, path)
       const swept = removeInside(this.fd)
       if (swept < 0) throw new FsError(swept, 'sweep', `${path}/work`)
       this.indexFd = ensureDirectory(this.#lock, 'index', path)
@@ -65,7 +63,7 @@ export class Work {
       this.whiteoutForm = this.#probeWhiteout()
       this.tmpfile = this.#probeTmpfile()
       this.owners = this.#probeOwners()
-      if (volatile) this.#markVolatile(path)
+      if (volatile) markVolatile(this.fd, path)
     } catch (error) {
       close(this.#lock)
       throw error
@@ -99,6 +97,11 @@ export class Work {
   /** Removes `name` in `fd`, whatever it is. Best effort: what stays is swept by the next mount. */
   discard(name: string): void {
     if (mutate.unlinkat(this.fd, name) < 0) removeTree(this.fd, name)
+  }
+
+  /** Notes on disk that the upper may hold what the kernel does not follow in `user.` attributes. */
+  noteRedirects(): void {
+    mutate.mkdirat(this.#lock, REDIRECTS, 0o700)
   }
 
   /** Everything written so far is on disk afterwards. */
@@ -149,37 +152,16 @@ export class Work {
     close(fd)
     return true
   }
-
-  /**
-   * The kernel's rule (overlayfs.rst, "Volatile mount"): an upper whose volatile mark is still there may be torn. It is
-   * not when the machine has not gone down since: the mark carries the boot's id.
-   */
-  #refuseLostVolatile(path: string): void {
-    const fd = openat(this.fd, 'incompat/volatile', O.RDONLY | O.DIRECTORY)
-    if (fd < 0) return
-    let sameBoot = false as boolean
-    listdir(fd, name => {
-      if (name === bootId()) sameBoot = true
-    })
-    close(fd)
-    if (!sameBoot) throw new FsError(E.EUCLEAN, 'mount after a volatile one', path)
-  }
-
-  #markVolatile(path: string): void {
-    let r = mutate.mkdirat(this.fd, 'incompat', 0o700)
-    if (r >= 0) r = mutate.mkdirat(this.fd, 'incompat/volatile', 0o700)
-    if (r >= 0) r = mutate.mkdirat(this.fd, `incompat/volatile/${bootId()}`, 0o700)
-    if (r < 0) throw new FsError(r, 'mkdir', `${path}/work/incompat/volatile`)
-  }
 }
 
-function bootId(): string {
-  const buffer = Buffer.alloc(64)
-  const fd = openat(AT.FDCWD, '/proc/sys/kernel/random/boot_id', O.RDONLY)
-  if (fd < 0) return 'unknown'
-  const n = pread(fd, buffer, 0)
+/** The fd of the work directory `path`, locked for as long as it is open. Throws FsError, EBUSY when somebody has it. */
+export function lockWork(path: string): number {
+  const fd = openat(AT.FDCWD, path, O.RDONLY | O.DIRECTORY)
+  if (fd < 0) throw new FsError(fd, 'open', path)
+  const locked = flock(fd, LOCK.EX | LOCK.NB)
+  if (locked >= 0) return fd
   close(fd)
-  return n <= 0 ? 'unknown' : buffer.latin1Slice(0, n).trim()
+  throw new FsError(locked === -E.EAGAIN ? -E.EBUSY : locked, 'flock', path)
 }
 
 function ensureDirectory(dirfd: number, name: string, path: string): number {

@@ -86,7 +86,7 @@ export async function compareAll(t: Test, samples: readonly Sample[]): Promise<v
 
   const tmp = join(scratch, 'executor')
   mkdirSync(tmp)
-  const executor = new RuntimeExecutor(Store.open(w.root), tmp, { path: async () => undefined }, line =>
+  const executor = new RuntimeExecutor(Store.open(w.root), tmp, { path: async () => undefined }, 'fuse', line =>
     t.comment(line),
   )
   for (const [i, sample] of samples.entries()) {

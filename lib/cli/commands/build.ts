@@ -4,8 +4,10 @@ import { join } from 'node:path'
 import type { BuildError } from '../../build/error.js'
 import type { BuildEvent } from '../../build/event.js'
 import type { BuildOptions } from '../../build/session.js'
+import type { Driver } from '../../mount/spec.js'
 import { readAgents, readEpoch, readLabels, readSecrets } from '../build-options.js'
 import { defineCommand, UsageError, type Context } from '../command.js'
+import { driverOf, driverOption } from '../driver.js'
 import { parseSize } from '../human.js'
 
 const list = { type: 'string', array: true, requiresArg: true } as const
@@ -35,6 +37,7 @@ export const command = defineCommand({
     'add-host': { ...list, describe: 'name:address for /etc/hosts of RUN' },
     'shm-size': { type: 'string', requiresArg: true, describe: 'Size of /dev/shm of RUN' },
     allow: { ...list, describe: 'What RUN may ask for: network.host, security.insecure' },
+    driver: driverOption,
     progress: {
       type: 'string',
       choices: ['auto', 'plain', 'tty', 'json'],
@@ -95,7 +98,7 @@ export const command = defineCommand({
     const images = await ImageStore.open(store, finder(store, context))
     const { buildNetwork } = await import('../build-network.js')
     const network = buildNetwork(context)
-    const executor = await executorOf(store, images.scratch, network, context)
+    const executor = await executorOf(store, images.scratch, network, driverOf(args.driver), context)
     const interrupt = (): void => stop.abort()
     process.on('SIGINT', interrupt).on('SIGTERM', interrupt)
     let text: string | undefined
@@ -176,6 +179,7 @@ async function executorOf(
   store: import('../../image/store.js').Store,
   scratch: string,
   network: import('../build-executor.js').NetworkOfBuild,
+  driver: Driver,
   context: Context,
 ) {
   const { RuntimeExecutor } = await import('../build-executor.js')
@@ -184,7 +188,7 @@ async function executorOf(
   const log = (line: string): void => {
     if (context.debug) context.stderr.write(`${line}\n`)
   }
-  return new RuntimeExecutor(store, tmp, network, log)
+  return new RuntimeExecutor(store, tmp, network, driver, log)
 }
 
 /** Prints the place in the Dockerfile and what was kept; returns the error with the place in its message. */

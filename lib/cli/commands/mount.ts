@@ -3,9 +3,10 @@ import { realpathSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import type { IdMapOptions, IdRange } from '../../union/id-map.js'
 import type { MountRecord } from '../../mount/registry.js'
-import type { MountSpec, Transport } from '../../mount/spec.js'
+import type { Driver, MountSpec, Transport } from '../../mount/spec.js'
 import { defineCommand, UsageError, type Context } from '../command.js'
 import type { ImageMount } from '../image-mount.js'
+import { driverOption } from '../driver.js'
 import { parseOverlayOptions } from '../overlay-options.js'
 
 export const command = defineCommand({
@@ -47,6 +48,7 @@ export const command = defineCommand({
     'squash-to-gid': { type: 'string', describe: 'Show everything as owned by this group id' },
     'uid-map': { type: 'string', array: true, describe: 'SHOWN:STORED:COUNT: show user ids of the layers shifted' },
     'gid-map': { type: 'string', array: true, describe: 'SHOWN:STORED:COUNT: show group ids of the layers shifted' },
+    driver: driverOption,
     transport: {
       type: 'string',
       choices: ['direct', 'fuse-native'],
@@ -73,7 +75,7 @@ export const command = defineCommand({
     if (args.image !== undefined) {
       if (given.lowers.length > 0 || given.upper !== undefined)
         throw new UsageError('an image and --lower or --upper exclude each other')
-      mounted = await (await import('../image-mount.js')).imageMount(args.image, args.writable, context)
+      mounted = await (await import('../image-mount.js')).imageMount(args.image, args.writable, given.driver, context)
       spec = { ...given, ...mounted.stack }
     } else if (args.writable !== undefined) throw new UsageError('--writable goes with an image')
     if (args.foreground === true) return foreground(spec, mountpoint, context)
@@ -111,6 +113,7 @@ interface Given {
   readonly squashToGid: string | undefined
   readonly uidMap: readonly string[] | undefined
   readonly gidMap: readonly string[] | undefined
+  readonly driver: string | undefined
   readonly transport: string | undefined
 }
 
@@ -139,6 +142,7 @@ function specFrom(given: Given): MountSpec {
     volatile: given.volatile === true || overlay.volatile,
     kernelCompatible: given.kernelCompatible === true,
     ...idsFrom(given),
+    ...(given.driver === undefined ? {} : { driver: given.driver as Driver }),
     ...(given.transport === undefined ? {} : { transport: given.transport as Transport }),
   }
 }

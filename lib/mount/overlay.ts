@@ -1,0 +1,156 @@
+/**
+ * Owns the driver `overlay`: the kernel's overlayfs makes the tree and takes the changes, on one lower that our server merges
+ * and describes (lib/union/as-lower.ts), with the directories of objects as data-only lowers below it. Names and attributes come
+ * from the server, once; data never does where a layer is an index. So an unprivileged user namespace, which gets no
+ * passthrough, reads and writes at the disk's speed. What is lost is what overlayfs does not do there (lib/README.md).
+ * Formats: bookkeeping in `trusted.` attributes, with metacopy and redirect_dir, in the initial user namespace; else `user.` ones (`userxattr`), without.
+ * Needs Linux 6.16 for userxattr on data-only lowers, 6.8 for `lowerdir+`.
+ * Invariant: the thread that serves the lower never makes the calls that ask it.
+ */
+import { existsSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { bytesOf } from '../bytes.js'
+import { E, errnoName, FsError } from '../errno.js'
+import { MOUNT_ATTR, O } from '../sys/constants.js'
+import { close, openat } from '../sys/file.js'
+import { FSCONFIG, fsconfigInThread, fsErrors, fsmount, fsopen } from '../sys/mount.js'
+import { markVolatile, refuseLostVolatile } from '../union/volatile.js'
+import { lockWork, REDIRECTS } from '../union/work.js'
+import { MountError } from './failure.js'
+import { inInitialUserNamespace, mayMount } from './privilege.js'
+import { isWritable, type MountSpec } from './spec.js'
+import { workFailure } from './stack.js'
+
+/** The mount that our server serves for the kernel's to stand on. */
+function lowerOf(spec: MountSpec): MountSpec {
+  const { upper, lowers } = spec
+  return {
+    lowers: upper === undefined || isWritable(spec) ? lowers : [{ kind: 'directory', path: upper }, ...lowers],
+    readOnly: true,
+    asLower: trusted() ? 'trusted' : 'user',
+    allowOther: true,
+    ...(spec.ids === undefined ? {} : { ids: spec.ids }),
+    ...(spec.acl === undefined ? {} : { acl: spec.acl }),
+    ...(spec.passthrough === undefined ? {} : { passthrough: spec.passthrough }),
+    ...(spec.source === undefined ? {} : { source: spec.source }),
+  }
+}
+
+function trusted(): boolean {
+  return inInitialUserNamespace()
+}
+
+/** A mount of the kernel's that is about to be made. It owns the upper's lock until `close`. */
+export class Overlay {
+  /** What our server serves. */
+  readonly served: MountSpec
+  readonly #spec: MountSpec
+  #lock = -1
+
+  /** Locks the work directory. Throws MountError when `spec` cannot be had by this driver. */
+  constructor(spec: MountSpec) {
+    this.#spec = spec
+    this.served = lowerOf(spec)
+    if (spec.transport === 'fuse-native')
+      throw new MountError('UNSUPPORTED', 'mount: the driver overlay does not go with the transport fuse-native')
+    if (!mayMount())
+      throw new MountError('NOT_PERMITTED', 'mount: the driver overlay needs root, or root of a user namespace')
+    if (!isWritable(spec)) {
+      if (spec.lowers.some(lower => lower.kind === 'index')) return
+      throw new MountError('UNSUPPORTED', 'mount: the driver overlay needs an upper directory, or an image')
+    }
+    const { upper, work } = spec as { upper: string; work: string }
+    if (!trusted() && existsSync(join(work, REDIRECTS)))
+      throw new MountError(
+        'UPPER_UNSUPPORTED',
+        `mount upper ${upper}: the driver fuse has written it, and may have left what overlayfs does not follow here`,
+        upper,
+      )
+    try {
+      this.#lock = lockWork(bytesOf(work))
+      this.#clearVolatile()
+    } catch (error) {
+      this.close()
+      throw workFailure(error, spec)
+    }
+  }
+
+  /** The upper is free afterwards. */
+  close(): void {
+    if (this.#lock >= 0) close(this.#lock)
+    this.#lock = -1
+  }
+
+  /**
+   * Makes the mount on the lower that `tree` (an fd, closed by this) is the mount of; its server must be free to answer. Resolves
+   * with the fd of a mount that is in no tree yet. Throws MountError.
+   */
+  async mount(tree: number): Promise<number> {
+    const spec = this.#spec
+    const context = fsopen('overlay')
+    try {
+      if (context < 0) throw refused('fsopen', context, [])
+      for (const [key, value] of this.#settings(tree)) {
+        const r = await fsconfigInThread(context, value === null ? FSCONFIG.SET_FLAG : FSCONFIG.SET_STRING, key, value)
+        if (r < 0) throw refused(key, r, fsErrors(context))
+      }
+      const made = await fsconfigInThread(context, FSCONFIG.CMD_CREATE, null, null)
+      if (made < 0) throw refused('create', made, fsErrors(context))
+      const attributes = (spec.nosuid === true ? MOUNT_ATTR.NOSUID : 0) | (spec.nodev === true ? MOUNT_ATTR.NODEV : 0)
+      const fd = fsmount(context, attributes)
+      if (fd < 0) throw refused('fsmount', fd, fsErrors(context))
+      if (spec.volatile === true && this.#lock >= 0) this.#inWork(work => markVolatile(work, spec.work ?? ''))
+      return fd
+    } finally {
+      if (context >= 0) close(context)
+      close(tree)
+    }
+  }
+
+  #settings(tree: number): [key: string, value: string | null][] {
+    const { source, upper, work, lowers, volatile } = this.#spec
+    const objects = new Set(lowers.flatMap(lower => (lower.kind === 'index' ? [lower.objects] : [])))
+    return [
+      ['source', bytesOf(source ?? 'lamina')],
+      ...(trusted()
+        ? ([
+            ['metacopy', 'on'],
+            ['redirect_dir', 'on'],
+          ] as [string, string][])
+        : ([['userxattr', null]] as [string, null][])),
+      ['lowerdir+', `/proc/self/fd/${tree}`],
+      ...[...objects].map((path): [string, string] => ['datadir+', bytesOf(path)]),
+      ...(isWritable(this.#spec)
+        ? ([
+            ['upperdir', bytesOf(upper ?? '')],
+            ['workdir', bytesOf(work ?? '')],
+          ] as [string, string][])
+        : ([['ro', null]] as [string, null][])),
+      ...(volatile === true && isWritable(this.#spec) ? ([['volatile', null]] as [string, null][]) : []),
+    ]
+  }
+
+  /** The kernel refuses an upper whose volatile mount has ended, for it cannot tell that the machine has not gone down since. */
+  #clearVolatile(): void {
+    const work = this.#spec.work ?? ''
+    this.#inWork(fd => refuseLostVolatile(fd, work))
+    rmSync(join(work, 'work', 'incompat', 'volatile'), { recursive: true, force: true })
+  }
+
+  #inWork(then: (fd: number) => void): void {
+    const fd = openat(this.#lock, 'work', O.PATH | O.DIRECTORY | O.NOFOLLOW)
+    if (fd === -E.ENOENT) return
+    if (fd < 0) throw new FsError(fd, 'open', `${this.#spec.work}/work`)
+    try {
+      then(fd)
+    } finally {
+      close(fd)
+    }
+  }
+}
+
+function refused(what: string, r: number, reasons: readonly string[]): MountError {
+  const why = reasons[0] ?? errnoName(r)
+  const old = r === -E.EINVAL && (what === 'lowerdir+' || what === 'datadir+') ? ' (Linux 6.16 or newer is needed)' : ''
+  return new MountError('UNSUPPORTED', `mount: the kernel's overlayfs refuses ${what}: ${why}${old}`)
+}
