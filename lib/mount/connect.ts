@@ -23,7 +23,9 @@ export interface ConnectOptions extends Pick<
 }
 
 export function connect({ spec, stack, ...rest }: ConnectOptions): Session {
-  const passthrough = spec.passthrough !== false && mayMount() && inInitialUserNamespace()
+  // Below the kernel's overlayfs there is room for one stacking filesystem (fs.h: FILESYSTEM_MAX_STACK_DEPTH).
+  const room = spec.asLower === undefined || stack.stackDepth === 1
+  const passthrough = spec.passthrough !== false && room && mayMount() && inInitialUserNamespace()
   return new Session({
     ...rest,
     filesystem: stack.filesystem,

@@ -56,7 +56,10 @@ function columns(whole: boolean) {
     { heading: 'ID', cell: (m: MountStatus) => m.id },
     { heading: 'MOUNTPOINT', cell: (m: MountStatus) => m.mountpoint },
     { heading: 'STATE', cell: (m: MountStatus) => m.state },
-    { heading: 'MODE', cell: (m: MountStatus) => (isWritable(m.spec) ? 'rw' : 'ro') },
+    {
+      heading: 'MODE',
+      cell: (m: MountStatus) => (isWritable(m.spec) ? 'rw' : 'ro') + (m.spec.driver === 'overlay' ? ' overlay' : ''),
+    },
     { heading: 'PID', cell: (m: MountStatus) => String(m.pid) },
     { heading: 'MOUNTED', cell: (m: MountStatus) => ago(Date.parse(m.since)) },
     { heading: 'LAYERS', cell: layers },
