@@ -23,7 +23,10 @@ async function real(t: Test, files: Parameters<Test['testdir']>[0] = {}): Promis
   const store = Store.open(w.root)
   const tmp = join(w.root, 'tmp-executor')
   mkdirSync(tmp)
-  return { ...w, real: new RuntimeExecutor(store, tmp, { path: async () => undefined }, 'fuse', line => t.comment(line)) }
+  return {
+    ...w,
+    real: new RuntimeExecutor(store, tmp, { path: async () => undefined }, 'fuse', line => t.comment(line)),
+  }
 }
 
 t.test('commands run in the image, and only what they changed is the layer', { skip }, async t => {
