@@ -3,6 +3,7 @@
  * Formats: times are milliseconds since the build began; `step` numbers are unique in a build.
  * Invariant: each step that started ends with exactly one of `done` or `failed`; output comes in between.
  */
+import { now } from '../clock.js'
 import type { Difference } from './cache.js'
 
 export interface StepName {
@@ -64,7 +65,7 @@ export type Untimed = BuildEvent extends infer E ? (E extends BuildEvent ? Omit<
 
 /** Stamps events and hands them on. */
 export class Teller {
-  readonly #began = performance.now()
+  readonly #began = now()
   readonly #listener: (event: BuildEvent) => void
   #steps = 0
 
@@ -73,7 +74,7 @@ export class Teller {
   }
 
   tell(event: Untimed): void {
-    this.#listener({ ...event, time: Math.round(performance.now() - this.#began) } as BuildEvent)
+    this.#listener({ ...event, time: Math.round(now() - this.#began) } as BuildEvent)
   }
 
   nextStep(): number {

@@ -2,6 +2,7 @@
  * Owns the way of a step past the cache: found, or made and remembered; with `--explain`, why it was not found.
  * Invariant: the record is written after the layer is in the store, so that a kill in between costs a step, not the cache.
  */
+import { now } from '../clock.js'
 import { type Inputs } from './cache.js'
 import type { Outcome, StepContext } from './step.js'
 import type { StoredLayer } from './store.js'
@@ -28,7 +29,7 @@ export async function cachedLayer(
       const { nearest, differences } = session.cache.explain(inputs, place, lines)
       session.teller.tell({ type: 'miss', step, nearest: nearest?.place, differences })
     }
-    const began = performance.now()
+    const began = now()
     const layer = await make()
     const made = {
       version: 1 as const,
@@ -38,7 +39,7 @@ export async function cachedLayer(
       created: session.now(),
       place,
       text: String(inputs['kind']),
-      milliseconds: Math.round(performance.now() - began),
+      milliseconds: Math.round(now() - began),
     }
     if (layer) await session.store.keep(key, layer.diffID)
     session.cache.put(made, lines)

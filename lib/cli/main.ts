@@ -81,8 +81,19 @@ async function dispatch(argv: readonly string[], streams: Streams, state: State)
   if (parsed['debug'] === true) state.debug = true
   const chosen = (parsed['root'] as string | undefined) ?? root
   if (chosen !== undefined) process.env['LAMINA_ROOT'] = storeRoot({ LAMINA_ROOT: chosen })
-  const { stdin, stdout, stderr, stay } = streams
-  const context = { root: storeRoot(), runRoot: runRoot(), debug: state.debug, stdin, stdout, stderr, stay }
+  const { stdout, stderr, stay } = streams
+  const context: Context = {
+    root: storeRoot(),
+    runRoot: runRoot(),
+    debug: state.debug,
+    // Node makes its stream when it is asked for, in 7 ms, and few commands read.
+    get stdin() {
+      return streams.stdin
+    },
+    stdout,
+    stderr,
+    stay,
+  }
   if (command.looksInto !== undefined && process.geteuid?.() !== 0) {
     const { elevateToLookInto } = await import('./elevate.js')
     const elsewhere = await elevateToLookInto(context, command.looksInto(parsed), command.enters === true)

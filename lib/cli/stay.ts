@@ -1,9 +1,9 @@
 /**
  * Owns a command whose process goes on behind it: bin/lamina.sh starts `mount` so, waits until fd 4 says the exit code or
  * closes, and ends. Nothing of the terminal is held: Node would open it anew for its own streams, so these are plain writes.
+ * Node's streams, and what they load (node:tty, node:net), take 20 ms: a mount that goes well never asks for them.
  */
 import { closeSync, writeSync } from 'node:fs'
-import { isatty } from 'node:tty'
 import { cloexecFrom } from '../sys/file.js'
 import type { Output } from './command.js'
 import { main } from './main.js'
@@ -26,8 +26,14 @@ export async function mainThatStays(argv: readonly string[]): Promise<void> {
     closeSync(REPORT)
   }
   process.once('exit', leave)
-  const { stdin } = process
-  process.exitCode = await main(argv, { stdin, stdout: output(1), stderr: output(2), stay: { leave } })
+  process.exitCode = await main(argv, {
+    get stdin() {
+      return process.stdin
+    },
+    stdout: output(1),
+    stderr: output(2),
+    stay: { leave },
+  })
 }
 
 function output(fd: number): Output {
@@ -36,5 +42,10 @@ function output(fd: number): Output {
     while (rest.length > 0) rest = rest.subarray(writeSync(fd, rest))
     return true
   }
-  return { write, isTTY: isatty(fd) }
+  return {
+    write,
+    get isTTY() {
+      return process.getBuiltinModule('node:tty').isatty(fd)
+    },
+  }
 }

@@ -9,6 +9,7 @@
  * Invariant: each request that wants an answer gets exactly one, whatever the filesystem does: an exception is EIO and
  * a line in the log.
  */
+import { now } from '../clock.js'
 import { E, FsError } from '../errno.js'
 import { PENDING, ROOT, type Filesystem, type Host, type Job, type NodeId } from '../union/filesystem.js'
 import { POLL } from '../sys/constants.js'
@@ -136,7 +137,7 @@ export class Session implements Host {
 
   defer(job: Job): typeof PENDING {
     if (this.#parked.has(job)) this.#deferred = job
-    else if (this.#answering && this.#syncs.here(job.spec, this.#request.node, performance.now())) this.#own = job
+    else if (this.#answering && this.#syncs.here(job.spec, this.#request.node, now())) this.#own = job
     else {
       this.#deferred = job
       this.#parked.set(job, [])
@@ -279,9 +280,9 @@ export class Session implements Host {
     let result = this.#dispatch(opcode)
     for (let own = this.#own; result === PENDING && own !== undefined; own = this.#own) {
       this.#own = undefined
-      const began = performance.now()
+      const began = now()
       this.#done(own, runJob(own.spec))
-      this.#syncs.done(this.#request.node, began, performance.now())
+      this.#syncs.done(this.#request.node, began, now())
       result = this.#dispatch(opcode)
     }
     if (result >= 0) {
@@ -377,7 +378,7 @@ export class Session implements Host {
     if (list === undefined) return
     for (const parked of list) {
       this.#request.restore(parked.saved)
-      if (job.spec.op === 'fsync') this.#syncs.helped(this.#request.node, performance.now())
+      if (job.spec.op === 'fsync') this.#syncs.helped(this.#request.node, now())
       this.#answer(this.#request.opcode)
     }
   }

@@ -4,8 +4,7 @@
  * what a killed server leaves is told apart by its process (pid and start time) and by asking the mount itself.
  * Invariant: a file is whole or absent (written aside, then renamed).
  */
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
-import { statfs } from 'node:fs/promises'
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statfs, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fuseMounts } from './mount-table.js'
 import type { MountSpec } from './spec.js'
@@ -103,9 +102,8 @@ export async function stateOf(record: MountRecord): Promise<MountState> {
   if (!isAlive(record)) return 'dead'
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<'hung'>(resolve => (timer = setTimeout(resolve, ANSWER_MS, 'hung')))
-  const asked = statfs(record.mountpoint).then(
-    () => 'serving' as const,
-    (error: NodeJS.ErrnoException) => (error.code === 'ENOTCONN' ? ('dead' as const) : ('serving' as const)),
+  const asked = new Promise<MountState>(resolve =>
+    statfs(record.mountpoint, error => resolve(error?.code === 'ENOTCONN' ? 'dead' : 'serving')),
   )
   const state = await Promise.race([asked, late])
   clearTimeout(timer)

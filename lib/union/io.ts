@@ -2,6 +2,7 @@
  * Owns reading, writing and the other calls on open files, for what the kernel does not do by itself in passthrough mode.
  * A handle opened on the lower before the file was copied up goes over to the upper with its next call: all see one file.
  */
+import { now } from '../clock.js'
 import { E } from '../errno.js'
 import { FALLOC, O, SEEK } from '../sys/constants.js'
 import { close, dup, lseek as seek, openat, preadAt } from '../sys/file.js'
@@ -105,7 +106,7 @@ function syncing(tree: Tree, node: Node, fd: number, dataOnly: boolean): number 
   const extra = extraOf(node)
   const { sync } = extra
   if (sync !== null && sync.result === 1) return tree.host.defer(sync.job)
-  if (sync !== null && sync.waiters > 0 && performance.now() - sync.ended < REPEATED_WITHIN) {
+  if (sync !== null && sync.waiters > 0 && now() - sync.ended < REPEATED_WITHIN) {
     if (--sync.waiters === 0) extra.sync = null
     return sync.result
   }
@@ -116,7 +117,7 @@ function syncing(tree: Tree, node: Node, fd: number, dataOnly: boolean): number 
       spec: { op: 'fsync', fd: own, dataOnly },
       done: (result: number): void => {
         fresh.result = result
-        fresh.ended = performance.now()
+        fresh.ended = now()
         close(own)
       },
     },

@@ -121,7 +121,7 @@ export interface Syncing {
   waiters: number
   /** 1 while it runs, else the job's result. */
   result: number
-  /** When it ended, in ms of performance.now(). */
+  /** When it ended, in ms of lib/clock.ts. */
   ended: number
 }
 
