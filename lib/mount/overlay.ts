@@ -18,8 +18,9 @@ import { markVolatile, refuseLostVolatile } from '../union/volatile.js'
 import { lockWork, REDIRECTS } from '../union/work.js'
 import { MountError } from './failure.js'
 import { inInitialUserNamespace, mayMount } from './privilege.js'
+import { filesystemGone, mountIndex } from './kernel-index.js'
 import { isWritable, type MountSpec } from './spec.js'
-import { workFailure } from './stack.js'
+import { stackDepth, workFailure } from './stack.js'
 
 /** The mount that our server serves for the kernel's to stand on. */
 function lowerOf(spec: MountSpec): MountSpec {
@@ -40,26 +41,47 @@ function trusted(): boolean {
   return inInitialUserNamespace()
 }
 
+type Upper = MountSpec & { readonly upper: string; readonly work: string }
+
+/** The kernel's own mount of an image's index; -1 where a server has to show it: several layers, other owners, no such kernel. */
+function kernelIndex(spec: MountSpec): number {
+  const [lower, ...others] = spec.lowers
+  const alone = lower?.kind === 'index' && others.length === 0 && (spec.upper === undefined || isWritable(spec))
+  return alone && spec.ids === undefined && stackDepth(spec) === 1 ? mountIndex(lower.path) : -1
+}
+
 /** A mount of the kernel's that is about to be made. It owns the upper's lock until `close`. */
 export class Overlay {
-  /** What our server serves. */
-  readonly served: MountSpec
+  /** What our server serves; undefined where the kernel reads the image's index itself. */
+  readonly served: MountSpec | undefined
+  /** Resolves when the mount is gone, where no server's end says so. */
+  readonly gone: Promise<void> | undefined
   readonly #spec: MountSpec
   #lock = -1
+  #index = -1
 
   /** Locks the work directory. Throws MountError when `spec` cannot be had by this driver. */
   constructor(spec: MountSpec) {
     this.#spec = spec
-    this.served = lowerOf(spec)
     if (spec.transport === 'fuse-native')
       throw new MountError('UNSUPPORTED', 'mount: the driver overlay does not go with the transport fuse-native')
     if (!mayMount())
       throw new MountError('NOT_PERMITTED', 'mount: the driver overlay needs root, or root of a user namespace')
-    if (!isWritable(spec)) {
-      if (spec.lowers.some(lower => lower.kind === 'index')) return
+    if (isWritable(spec)) this.#takeUpper(spec as Upper)
+    else if (!spec.lowers.some(lower => lower.kind === 'index'))
       throw new MountError('UNSUPPORTED', 'mount: the driver overlay needs an upper directory, or an image')
+    try {
+      this.#index = trusted() ? kernelIndex(spec) : -1
+    } catch (error) {
+      this.close()
+      throw error
     }
-    const { upper, work } = spec as { upper: string; work: string }
+    this.served = this.#index < 0 ? lowerOf(spec) : undefined
+    this.gone = this.#index < 0 ? undefined : filesystemGone(this.#index)
+  }
+
+  #takeUpper(spec: Upper): void {
+    const { upper, work } = spec
     if (!trusted() && existsSync(join(work, REDIRECTS)))
       throw new MountError(
         'UPPER_UNSUPPORTED',
@@ -77,15 +99,18 @@ export class Overlay {
 
   /** The upper is free afterwards. */
   close(): void {
+    if (this.#index >= 0) close(this.#index)
+    this.#index = -1
     if (this.#lock >= 0) close(this.#lock)
     this.#lock = -1
   }
 
   /**
-   * Makes the mount on the lower that `tree` (an fd, closed by this) is the mount of; its server must be free to answer. Resolves
-   * with the fd of a mount that is in no tree yet. Throws MountError.
+   * Makes the mount on the lower that `tree` (an fd, closed by this) is the mount of; its server must be free to answer. Without a
+   * server it is not given. Resolves with the fd of a mount that is in no tree yet. Throws MountError.
    */
-  async mount(tree: number): Promise<number> {
+  async mount(tree = this.#index): Promise<number> {
+    this.#index = -1
     const spec = this.#spec
     const context = fsopen('overlay')
     try {

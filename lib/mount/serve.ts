@@ -40,10 +40,13 @@ export async function serve(
   const { spec, mountpoint, runRoot } = request
   checkMount(spec, mountpoint)
   const overlay = await overlayOf(spec)
-  const stack = await openStack(overlay?.served ?? spec).catch((error: unknown) => {
-    overlay?.close()
-    throw error
-  })
+  const served = overlay === undefined ? spec : overlay.served
+  const stack =
+    served &&
+    (await openStack(served).catch((error: unknown) => {
+      overlay?.close()
+      throw error
+    }))
   const reserved = reserve(runRoot)
   const id = request.id ?? reserved.id
   const stats = reserved.stats.replace(reserved.id, id)
@@ -75,10 +78,14 @@ export async function serve(
   process.on('SIGINT', stop)
   process.on('SIGHUP', ignore)
   try {
-    if (spec.transport === 'fuse-native') {
+    if (stack === undefined || served === undefined) {
+      put(await (overlay as Overlay).mount(), mountpoint)
+      ready(true)
+      await overlay?.gone
+    } else if (spec.transport === 'fuse-native') {
       const { serveNative } = await import('./serve-native.js')
       await serveNative(request, stack, () => ready(false), log)
-    } else await serveDirect(request, overlay, stack, stats, ready, log)
+    } else await serveDirect(served, mountpoint, overlay, stack, stats, ready, log)
   } finally {
     overlay?.close()
     process.off('SIGTERM', stop)
@@ -124,14 +131,14 @@ export function logTo(fd: number): (message: string) => void {
 }
 
 async function serveDirect(
-  { spec: wanted, mountpoint }: ServeRequest,
+  spec: MountSpec,
+  mountpoint: string,
   overlay: Overlay | undefined,
   stack: Stack,
   stats: string,
   ready: (passthrough: boolean) => void,
   log: (message: string) => void,
 ): Promise<void> {
-  const spec = overlay?.served ?? wanted
   let begun: Detached
   try {
     begun = begin(spec, overlay === undefined ? mountpoint : undefined)

@@ -18,6 +18,7 @@ import { begin, put } from './connect.js'
 import { sharedCounters, statsOf, type Stats } from './counters.js'
 import { failureFrom, MountError } from './failure.js'
 import { overlayOf } from './driver.js'
+import type { Overlay } from './overlay.js'
 import type { FromServeWorker, ServeWorkerData, ToServeWorker } from './serve-worker.js'
 import type { MountSpec } from './spec.js'
 
@@ -88,7 +89,8 @@ async function run(
 ): Promise<MountServer> {
   checkMount(spec, mountpoint)
   const overlay = await overlayOf(spec)
-  const served = overlay?.served ?? spec
+  const served = overlay === undefined ? spec : overlay.served
+  if (served === undefined) return make(await withoutServer(overlay as Overlay, mountpoint))
   const log = options.log ?? (line => process.stderr.write(`${line}\n`))
   const counters = sharedCounters()
   const wake = createWake()
@@ -135,6 +137,22 @@ async function run(
     }
   }
   return make({ ended, passthrough: passthrough || overlay !== undefined, mountpoint, mountFd, counters })
+}
+
+/** The kernel has all it needs: there is nothing to serve, only an end to wait for. */
+async function withoutServer(overlay: Overlay, mountpoint: string | undefined): Promise<Fields> {
+  const ended = (overlay.gone as Promise<void>).then(() => overlay.close())
+  try {
+    let mountFd = await overlay.mount()
+    if (mountpoint !== undefined) {
+      put(mountFd, mountpoint)
+      mountFd = -1
+    }
+    return { ended, passthrough: true, mountpoint, mountFd, counters: sharedCounters() }
+  } catch (error) {
+    await ended
+    throw error
+  }
 }
 
 /** The worker's messages in the order of the conversation; log lines go aside. */

@@ -95,7 +95,8 @@ export function workFailure(error: unknown, spec: StackSpec): unknown {
 /** Filesystems that stack on others (statfs(2) f_type): overlayfs, ecryptfs, and FUSE, which may pass through. */
 const STACKING = new Set([0x794c7630, 0xf15f, 0x65735546])
 
-function stackDepth(spec: StackSpec): 1 | 2 {
+/** How many stacking filesystems a mount of `spec` makes, the parts' own included (fs.h: FILESYSTEM_MAX_STACK_DEPTH). */
+export function stackDepth(spec: StackSpec): 1 | 2 {
   const paths = spec.lowers.map(lower => (lower.kind === 'directory' ? lower.path : lower.objects))
   if (spec.upper !== undefined) paths.push(spec.upper)
   const st = new StatFs()
