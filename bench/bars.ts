@@ -1,7 +1,7 @@
 /**
  * Owns the bars: what Lamina has to reach in each row against the kernel's overlayfs (as it is mounted by default) and
  * against fuse-overlayfs, and the verdict on what a run has seen. Of `lamina` (directory lowers) and `lamina-indexed`
- * (images) the better served counts, in a user namespace also `lamina-overlay` (images by the driver overlay); all are shown.
+ * (images) the better served counts; both are shown. `lamina-overlay` (images by the driver overlay) has verdicts of its own.
  * Ratios are Lamina / peer: of times and sizes at most so much, of rates at least.
  */
 import { isRate, type Row } from './row.js'
@@ -88,18 +88,20 @@ export interface Verdict {
   readonly holds: boolean
 }
 
-/** Whose median is held against the bars: the best of these. */
-const counted = {
-  root: ['lamina', 'lamina-indexed'],
-  rootless: ['lamina', 'lamina-indexed', 'lamina-overlay'],
-} as const
+/** Whose median is held against the bars: the best of these, by the driver that serves them. */
+const drivers = { fuse: ['lamina', 'lamina-indexed'], overlay: ['lamina-overlay'] } as const
 
-/** The verdicts on `row`: one per peer that the bar speaks of and that was measured. */
-export function judge(samples: readonly Sample[], row: Row, space: Sample['space']): Verdict[] {
+/** The verdicts on `row` for one of Lamina's drivers: one per peer that the bar speaks of and that was measured. */
+export function judge(
+  samples: readonly Sample[],
+  row: Row,
+  space: Sample['space'],
+  driver: keyof typeof drivers = 'fuse',
+): Verdict[] {
   const bar = barOf(row, space)
   if (bar === undefined) return []
   const here = samples.filter(sample => sample.space === space && sample.row === row.id)
-  const ours = counted[space].flatMap(by => {
+  const ours = drivers[driver].flatMap(by => {
     const median = medianOf(here, by)
     return median === undefined ? [] : [{ by, median }]
   })

@@ -41,7 +41,15 @@ function table(samples: readonly Sample[], rows: readonly Row[], space: Sample['
   const ours = peers.filter(p => p.startsWith('lamina'))
   const others = ['kernel', 'fuse-overlayfs'].filter(q => peers.includes(q))
   const pairs = ours.flatMap(p => others.map(q => [p, q] as const))
-  const head = ['work', 'unit', ...peers, ...pairs.map(([p, q]) => `${p} / ${q}`), 'bars']
+  const overlay = peers.includes('lamina-overlay')
+  const head = [
+    'work',
+    'unit',
+    ...peers,
+    ...pairs.map(([p, q]) => `${p} / ${q}`),
+    'bars',
+    ...(overlay ? ['overlay'] : []),
+  ]
   const lines = rows
     .filter(row => samples.some(s => s.row === row.id))
     .map(row => {
@@ -55,7 +63,8 @@ function table(samples: readonly Sample[], rows: readonly Row[], space: Sample['
         return a === undefined || b === undefined || b.median === 0 ? '–' : ratio(a.median / b.median)
       })
       const verdicts = judge(samples, row, space).map(short).join(', ')
-      return [row.title, isRate(row) ? `${row.unit} ↑` : row.unit, ...cells, ...quotients, verdicts]
+      const byOverlay = overlay ? [judge(samples, row, space, 'overlay').map(brief).join(', ')] : []
+      return [row.title, isRate(row) ? `${row.unit} ↑` : row.unit, ...cells, ...quotients, verdicts, ...byOverlay]
     })
   return [head, head.map(() => '---'), ...lines].map(cells => `| ${cells.join(' | ')} |`).join('\n')
 }
@@ -63,21 +72,36 @@ function table(samples: readonly Sample[], rows: readonly Row[], space: Sample['
 const limit = ({ row, bar, against }: Verdict): string =>
   `${isRate(row) ? '≥' : '≤'} ${Number(bar.toPrecision(3))}${against === 'itself' ? ` ${row.unit}` : ''}`
 
+const letter = { kernel: 'k', 'fuse-overlayfs': 'f', itself: '' } as const
+
 function short(verdict: Verdict): string {
-  const who = { kernel: 'k', 'fuse-overlayfs': 'f', itself: '' }[verdict.against]
-  return `${who} ${limit(verdict)} ${verdict.holds ? 'holds' : '**missed**'}`.trim()
+  return `${letter[verdict.against]} ${limit(verdict)} ${verdict.holds ? 'holds' : '**missed**'}`.trim()
 }
 
-/** How many bars hold, and each that is missed. */
+/** Without the bar, which stands beside it. */
+function brief({ against, holds }: Verdict): string {
+  return `${letter[against]} ${holds ? 'holds' : '**missed**'}`.trim()
+}
+
+/** How many bars hold, and each that is missed, by driver; and how many hold by the better of the two. */
 function summary(samples: readonly Sample[], rows: readonly Row[], space: Sample['space']): string {
-  const all = rows.flatMap(row => judge(samples, row, space))
+  const fuse = rows.flatMap(row => judge(samples, row, space))
+  const overlay = rows.flatMap(row => judge(samples, row, space, 'overlay'))
+  if (overlay.length === 0) return counted('Bars', fuse)
+  const held = new Set([...fuse, ...overlay].filter(v => v.holds).map(v => `${v.row.id} ${v.against}`))
+  const all = new Set([...fuse, ...overlay].map(v => `${v.row.id} ${v.against}`))
+  const either = `By the better of the two: ${held.size} hold, ${all.size - held.size} are missed.`
+  return [counted('Bars, driver fuse', fuse), counted('Bars, driver overlay', overlay), either].join('\n\n')
+}
+
+function counted(title: string, all: readonly Verdict[]): string {
   const missed = all.filter(verdict => !verdict.holds)
   const lines = missed.map(v => {
     const seen = v.against === 'itself' ? `${number(v.seen)} ${v.row.unit}` : ratio(v.seen)
     return `- ${v.row.title}: ${seen} of ${v.against}, bar ${limit(v)} (${v.by})`
   })
   return [
-    `Bars: ${all.length - missed.length} hold, ${missed.length} are missed${missed.length > 0 ? ':' : '.'}`,
+    `${title}: ${all.length - missed.length} hold, ${missed.length} are missed${missed.length > 0 ? ':' : '.'}`,
     ...lines,
   ].join('\n')
 }

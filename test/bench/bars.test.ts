@@ -64,6 +64,26 @@ t.test('in a user namespace every row of work is held against fuse-overlayfs the
   t.match(judge(first, row('read-seq-first'), 'rootless'), [{ bar: 1, holds: true }])
 })
 
+t.test('the driver overlay has verdicts of its own, and the two are counted together', async t => {
+  const samples = samplesOf('create', 'root', {
+    kernel: 10,
+    'fuse-overlayfs': 100,
+    lamina: 40,
+    'lamina-indexed': 29,
+    'lamina-overlay': 31,
+  })
+  t.match(judge(samples, row('create'), 'root', 'overlay'), [
+    { against: 'kernel', seen: 3.1, by: 'lamina-overlay', holds: false },
+    { against: 'fuse-overlayfs', seen: 0.31, holds: false },
+  ])
+  t.match(judge(samples, row('create'), 'root'), [{ by: 'lamina-indexed', holds: true }, { holds: true }])
+  const text = tables(samples, rows, { kernel: '6.18', node: 'v20', cores: 2, quick: false })
+  t.match(text, /k ≤ 3 holds, f ≤ 0.3 holds \| k \*\*missed\*\*, f \*\*missed\*\* \|/)
+  t.match(text, 'Bars, driver fuse: 2 hold, 0 are missed.')
+  t.match(text, 'Bars, driver overlay: 0 hold, 2 are missed:')
+  t.match(text, 'By the better of the two: 2 hold, 0 are missed.')
+})
+
 t.test('the tables name each bar that is missed', async t => {
   const samples = [
     ...samplesOf('mount-command', 'root', { lamina: 130 }),
