@@ -1,6 +1,6 @@
 /** The driver overlay: the same tree as the driver fuse, with the kernel's overlayfs on top. */
 import { execFileSync, spawnSync } from 'node:child_process'
-import { mkdirSync, readdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { imageLowers } from '../../lib/image/lowers.js'
@@ -18,8 +18,11 @@ const skip = cannotMount || overlayDriver
 
 t.setTimeout(300_000)
 
-/** A tree with something of everything, packed as an image. `trusted.` attributes are the test's own: GNU tar takes all. */
-function makeImage(t: Test, w: Workspace): { lamina: Lamina; lowers: MountSpec['lowers'] } {
+/**
+ * A tree with something of everything, packed as an image. `escaped`: with attributes that look like overlayfs's, for which the kernel
+ * cannot be given the index itself.
+ */
+function makeImage(t: Test, w: Workspace, escaped = true): { lamina: Lamina; lowers: MountSpec['lowers'] } {
   const lamina = new Lamina()
   t.teardown(() => lamina.close())
   const tree = join(w.base, 'tree')
@@ -37,8 +40,7 @@ function makeImage(t: Test, w: Workspace): { lamina: Lamina; lowers: MountSpec['
   execFileSync('sh', [
     '-ec',
     `cd "$0"; ln a hard; mkfifo fifo; mknod null c 1 3; chmod 4751 b; chown 12:34 b; touch -d 2001-02-03 d
-     setfattr -n user.k -v v a; setfattr -n user.overlay.redirect -v /secret d/one; setfattr -n user.overlay.metacopy -v '' d/one
-     setfattr -n trusted.overlay.redirect -v /secret d/two; setfattr -n trusted.overlay.opaque -v y d
+     setfattr -n user.k -v v a; ${escaped ? marks : ''}
      tar --xattrs --xattrs-include='*' -cf ../tree.tar .`,
     tree,
   ])
@@ -47,53 +49,64 @@ function makeImage(t: Test, w: Workspace): { lamina: Lamina; lowers: MountSpec['
   return { lamina, lowers: imageLowers(store, resolveImage(store, 'tree:1')) }
 }
 
+const marks = `
+  setfattr -n user.overlay.redirect -v /secret d/one; setfattr -n user.overlay.metacopy -v '' d/one
+  setfattr -n trusted.overlay.redirect -v /secret d/two; setfattr -n trusted.overlay.opaque -v y d`
+
 /** What a user can see of the tree at $M, inode numbers and link counts of directories left out. */
 const view = (w: Workspace): string =>
   w.sh(`cd $M; find . -type d -printf '%p %y %m %U %G %t\\n' -o -printf '%p %y %m %U %G %s %t %n %l\\n' | sort
     find . -type f -print0 | sort -z | xargs -0 md5sum
     getfattr -hR -d -m - --absolute-names . | sort`)
 
-t.test('an image is the same tree as under the driver fuse, and its data is not asked for', { skip }, async t => {
-  const w = workspace(t)
-  const { lowers } = makeImage(t, w)
-  const trees: string[] = []
-  for (const driver of ['fuse', 'overlay'] as const) {
-    const record = await w.mount({ lowers, driver })
-    trees.push(view(w))
-    t.throws(() => w.sh('echo no > $M/a'), /Read-only/, driver)
-    if (driver === 'overlay') {
-      const { READ, OPEN } = readCounters(record.stats)
-      t.same([READ, OPEN], [undefined, 1], 'opened is what is empty, read is nothing')
-      t.match(w.sh('grep " $M " /proc/mounts'), /^lamina \S+ overlay ro,/)
-      t.match(await listMounts(w.runRoot), [{ state: 'serving', passthrough: true }])
-    }
-    await unmountPath(w.runRoot, w.point)
-    await ended(record)
-  }
-  t.equal(trees[1], trees[0])
-  t.match(trees[0], /user.overlay.redirect="\/secret"/, "attributes of overlayfs's names are the tree's own")
-})
-
-t.test('changes are in the upper, in a form that the driver fuse goes on with', { skip }, async t => {
-  const w = workspace(t)
-  const { lowers } = makeImage(t, w)
-  const spec: MountSpec = { lowers, upper: w.upper, work: w.work, driver: 'overlay' }
-  const record = await w.mount(spec)
-  w.sh(`cd $M; rm b; echo more >> a; chmod 600 d/two; mv d e; echo new > e/deep/new; mkdir -p n/m; mv e/deep/er n/m/er; ln e/two two
-    setfattr -n trusted.overlay.redirect -v /secret n; rm -r n/m/er; mkdir n/m/er; touch n/m/er/x`)
-  const changed = view(w)
-  t.notMatch(changed, /^\.\/b /m)
-  t.equal(statSync(join(w.upper, 'b')).rdev, 0, 'a whiteout')
-  t.ok(statSync(join(w.upper, 'b')).isCharacterDevice())
-  await unmountPath(w.runRoot, w.point)
-  await ended(record)
-  t.same(readdirSync(w.upper).sort(), ['a', 'b', 'd', 'e', 'n', 'two'])
-  for (const driver of ['fuse', 'overlay', 'fuse'] as const) {
-    await w.mount({ ...spec, driver })
-    t.equal(view(w), changed, driver)
-    await unmountPath(w.runRoot, w.point)
-  }
-})
+for (const escaped of [true, false])
+  t.test(`an image ${escaped ? 'that a server shows' : 'whose index the kernel reads'}`, { skip }, async t => {
+    const w = workspace(t)
+    const { lowers } = makeImage(t, w, escaped)
+    const spec: MountSpec = { lowers, upper: w.upper, work: w.work }
+    await t.test('is the same tree as under the driver fuse, and its data is not asked for', async t => {
+      const trees: string[] = []
+      for (const driver of ['fuse', 'overlay'] as const) {
+        const record = await w.mount({ lowers, driver })
+        trees.push(view(w))
+        t.throws(() => w.sh('echo no > $M/a'), /Read-only/, driver)
+        if (driver === 'overlay') {
+          const { READ, OPEN } = readCounters(record.stats)
+          t.same([READ, OPEN], [undefined, escaped ? 1 : undefined], 'opened is at most what is empty, read is nothing')
+          t.match(w.sh('grep " $M " /proc/mounts'), /^lamina \S+ overlay ro,/)
+          t.match(await listMounts(w.runRoot), [{ state: 'serving', passthrough: true }])
+        }
+        await unmountPath(w.runRoot, w.point)
+        await ended(record)
+      }
+      t.equal(trees[1], trees[0])
+      t.equal(/user.overlay.redirect="\/secret"/.test(trees[0] ?? ''), escaped, "overlayfs's names are the tree's own")
+    })
+    await t.test('has changes in the upper, in a form that the driver fuse goes on with', async t => {
+      const record = await w.mount({ ...spec, driver: 'overlay' })
+      w.sh(`cd $M; rm b; echo more >> a; chmod 600 d/two; mv d e; echo new > e/deep/new; mkdir -p n/m; mv e/deep/er n/m/er; ln e/two two
+        setfattr -n trusted.overlay.redirect -v /secret n; rm -r n/m/er; mkdir n/m/er; touch n/m/er/x`)
+      const changed = view(w)
+      t.notMatch(changed, /^\.\/b /m)
+      const whiteout = statSync(join(w.upper, 'b'))
+      t.ok(whiteout.isCharacterDevice() && whiteout.rdev === 0, 'a whiteout')
+      await unmountPath(w.runRoot, w.point)
+      await ended(record)
+      t.same(readdirSync(w.upper).sort(), ['a', 'b', 'd', 'e', 'n', 'two'])
+      for (const driver of ['fuse', 'overlay', 'fuse'] as const) {
+        await w.mount({ ...spec, driver })
+        t.equal(view(w), changed, driver)
+        await unmountPath(w.runRoot, w.point)
+      }
+    })
+    await t.test('that is damaged is refused', async t => {
+      const [lower] = lowers
+      const bytes = readFileSync(lower?.path ?? '')
+      bytes[bytes.indexOf('deep')] = 0x44
+      writeFileSync(lower?.path ?? '', bytes)
+      await t.rejects(w.mount({ lowers, driver: 'overlay' }), { code: 'LOWER_CORRUPT', message: /fsck/ })
+    })
+  })
 
 t.test('directories as lowers, with every form of whiteout', { skip }, async t => {
   const w = workspace(t)
