@@ -11,6 +11,7 @@ export class Dirents implements DirSink {
   plus = false
   #at = OUT_HEADER
   #end = OUT_HEADER
+  #nameAt = 0
   readonly #reply: Reply
   readonly #files: OpenFiles
 
@@ -32,28 +33,34 @@ export class Dirents implements DirSink {
   }
 
   name(name: string, ino: number, type: number, offset: number): boolean {
-    return this.#dirent(this.#at, name, ino, type, offset)
-  }
-
-  entry(name: string, offset: number, entry: Entry, type: number): boolean {
-    const at = this.#at
-    if (!this.#dirent(at + Size.entryOut, name, entry.attr.ino, type, offset)) return false
-    // With nodeid 0 the kernel takes the name and makes no inode of it.
-    if (entry.nodeid === 0) this.#reply.zero(at, at + Size.entryOut)
-    else this.#reply.entryOut(at, entry, this.#files.attrTimeout(entry.nodeid, entry.attrTimeout))
+    if (!this.#dirent(this.#at, name.length, ino, type, offset)) return false
+    this.#reply.buffer.latin1Write(name, this.#nameAt)
     return true
   }
 
-  #dirent(at: number, name: string, ino: number, type: number, offset: number): boolean {
-    const next = at + ((Size.dirent + name.length + 7) & ~7)
+  entry(names: Buffer, from: number, to: number, offset: number, entry: Entry, type: number): boolean {
+    const at = this.#at
+    const reply = this.#reply
+    if (!this.#dirent(at + Size.entryOut, to - from, entry.attr.ino, type, offset)) return false
+    const { buffer } = reply
+    for (let i = from, k = this.#nameAt; i < to; i++, k++) buffer[k] = names[i] as number
+    // With nodeid 0 the kernel takes the name and makes no inode of it.
+    if (entry.nodeid === 0) reply.zero(at, at + Size.entryOut)
+    else reply.entryOut(at, entry, this.#files.attrTimeout(entry.nodeid, entry.attrTimeout))
+    return true
+  }
+
+  /** All of a dirent at `at` but the name itself, whose place is `#nameAt` then. False: there is no room. */
+  #dirent(at: number, length: number, ino: number, type: number, offset: number): boolean {
+    const next = at + ((Size.dirent + length + 7) & ~7)
     if (next > this.#end) return false
     const reply = this.#reply
     reply.u64(at, ino)
     reply.u64(at + 8, offset)
-    reply.u32(at + 16, name.length)
+    reply.u32(at + 16, length)
     reply.u32(at + 20, type)
-    const end = at + Size.dirent + reply.buffer.latin1Write(name, at + Size.dirent)
-    for (let pad = end; pad < next; pad++) reply.buffer[pad] = 0
+    this.#nameAt = at + Size.dirent
+    for (let pad = this.#nameAt + length; pad < next; pad++) reply.buffer[pad] = 0
     this.#at = next
     return true
   }

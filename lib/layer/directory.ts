@@ -103,17 +103,22 @@ export class DirectoryLayer implements Layer {
   }
 
   lookup(dir: LayerNode, name: string, st: Stat): LayerNode {
+    const r = this.peek(dir, name, st)
+    return r < 0 ? r : this.#take(dir, name)
+  }
+
+  peek(dir: LayerNode, name: string, st: Stat): number {
     if (isMark(name)) return -E.ENOENT
     const fd = this.#open(dir)
     if (fd < 0) return fd === -E.EXDEV ? -E.ENOENT : fd
     const r = statat(fd, name, st)
-    if (r === -E.ENOENT) return this.#hasMark(fd, name, st) ? this.#take(dir, name) : r
+    if (r === -E.ENOENT) return this.#hasMark(fd, name, st) ? 0 : r
     if (r < 0) return r
     if (st.size === 0 && (st.mode & S.IFMT) === S.IFREG && this.#marksOf(dir).opaque === 'x') {
       if (hasXattrWhiteout(fd, name)) asWhiteout(st)
     }
     if (this.#override !== '') applyOverride(st, getxattrat(fd, name, this.#override))
-    return this.#take(dir, name)
+    return 0
   }
 
   release(node: LayerNode): void {

@@ -6,7 +6,7 @@
  * never an exception, a wrong read or an endless loop. Nothing is allocated by find and decode.
  */
 import { E } from '../errno.js'
-import { S } from '../sys/constants.js'
+import { DT, S } from '../sys/constants.js'
 import type { Stat } from '../sys/stat.js'
 import {
   BLOCK,
@@ -23,8 +23,17 @@ import {
   SUPERBLOCK_AT,
 } from './erofs-format.js'
 import { type IndexBytes, IndexFormatError, PIECE_BITS, wholeIndex } from './index-bytes.js'
+import type { EntrySink } from './layer.js'
 
 const CORRUPT = -E.EUCLEAN
+
+/**
+ * The same number, for V8 a small integer where it can be one: one that came of larger ones is a floating-point number to
+ * it, and code that it has compiled for integers is thrown away where one turns up.
+ */
+function whole(n: number): number {
+  return n <= 0x7fffffff ? n | 0 : n
+}
 
 export class ErofsImage {
   readonly bytes: Buffer
@@ -101,7 +110,7 @@ export class ErofsImage {
 
   /** Decodes an inode into the fields of this object: 0, EIO or EUCLEAN. */
   load(nid: number): number {
-    const at = nid * SLOT
+    const at = whole(nid * SLOT)
     const view = this.#view
     if (!(at >= SUPERBLOCK_AT && at + 32 <= this.#length)) return CORRUPT
     let r = this.#need(at, at + 32)
@@ -179,7 +188,7 @@ export class ErofsImage {
     if (length < DIRENT || at < SUPERBLOCK_AT || at + length > this.#length) return CORRUPT
     this.#blockSize = length
     const r = this.#need(at, at + length)
-    return r < 0 ? r : at
+    return r < 0 ? r : whole(at)
   }
   #blockSize = 0
 
@@ -216,7 +225,7 @@ export class ErofsImage {
   }
 
   #nidAt(entry: number): number {
-    return this.#view.getUint32(entry + 4, true) * 0x100000000 + this.#view.getUint32(entry, true)
+    return whole(this.#view.getUint32(entry + 4, true) * 0x100000000 + this.#view.getUint32(entry, true))
   }
 
   // Who lists a directory asks for its names in that order: the entry behind the one that was found last.
@@ -275,7 +284,13 @@ export class ErofsImage {
   }
 
   /** Calls `each` for every entry but `.` and `..`, in name order. 0 or `-errno`. `each` may use this object. */
-  list(dir: number, each: (name: string, type: number, nid: number) => void): number {
+  list(dir: number, each: (name: string, type: number, nid: number) => void, whiteout: number = DT.CHR): number {
+    const take: EntrySink['take'] = (bytes, from, to, type, nid) => each(bytes.latin1Slice(from, to), type, nid)
+    return this.listBytes(dir, { take }, whiteout)
+  }
+
+  /** `list`, its entries given to `sink`, whiteouts as of type `whiteout`. */
+  listBytes(dir: number, sink: EntrySink, whiteout: number = DT.CHR): number {
     let r = this.load(dir)
     if (r < 0) return r
     if ((this.mode & S.IFMT) !== S.IFDIR) return -E.ENOTDIR
@@ -286,17 +301,18 @@ export class ErofsImage {
       const size = this.#blockSize
       const count = this.#entries(at)
       if (count < 0) return count
-      for (let i = 0; i < count; i++) {
+      const { bytes } = this
+      for (let i = 0, start = at + count * DIRENT, end = 0; i < count; i++, start = end) {
         this.#blockSize = size
-        const start = at + this.#view.getUint16(at + i * DIRENT + 8, true)
-        const end = this.#nameEnd(at, i, count, start)
+        end = this.#nameEnd(at, i, count, start)
         if (end < 0) return end
-        if (this.bytes[start] === 46 && (end - start === 1 || (end - start === 2 && this.bytes[start + 1] === 46)))
-          continue
-        const type = DT_OF_FT[this.bytes[at + i * DIRENT + 10] as number] ?? 0
-        each(this.bytes.latin1Slice(start, end), type, this.#nidAt(at + i * DIRENT))
+        if (bytes[start] === 46 && (end - start === 1 || (end - start === 2 && bytes[start + 1] === 46))) continue
+        let type: number = DT_OF_FT[bytes[at + i * DIRENT + 10] as number] ?? 0
+        const nid = this.#nidAt(at + i * DIRENT)
+        if (type === DT.CHR && this.load(nid) === 0 && this.rdev === 0) type = whiteout
+        sink.take(bytes, start, end, type, nid)
       }
-      // `each` may have loaded another inode.
+      // `sink` may have loaded another inode.
       r = this.load(dir)
       if (r < 0) return r
     }

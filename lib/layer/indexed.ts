@@ -7,13 +7,13 @@
  */
 import { textOf } from '../bytes.js'
 import { E, FsError } from '../errno.js'
-import { DT, O, S } from '../sys/constants.js'
+import { O, S } from '../sys/constants.js'
 import { close, open, openat } from '../sys/file.js'
 import type { Stat } from '../sys/stat.js'
 import { EMPTY_SHA256, hexOfRedirect, objectPath, xattrIndex, xattrName, xattrSuffix } from './erofs-format.js'
 import { ErofsImage } from './erofs-read.js'
 import { type IndexBytes, IndexFile, IndexFormatError } from './index-bytes.js'
-import { DT_WHT, type Layer, type LayerNode } from './layer.js'
+import { DT_WHT, type EntrySink, type Layer, type LayerNode } from './layer.js'
 
 const TRUSTED = 4
 const OVERLAY = 'overlay.'
@@ -51,10 +51,11 @@ export class IndexedLayer implements Layer {
   }
 
   list(dir: LayerNode, each: (name: string, type: number, ino: number) => void): number {
-    return this.image.list(dir, (name, type, nid) => {
-      if (type === DT.CHR && this.image.load(nid) === 0 && this.image.rdev === 0) each(name, DT_WHT, nid)
-      else each(name, type, nid)
-    })
+    return this.image.list(dir, each, DT_WHT)
+  }
+
+  listBytes(dir: LayerNode, sink: EntrySink): number {
+    return this.image.listBytes(dir, sink, DT_WHT)
   }
 
   isOpaque(dir: LayerNode): boolean {

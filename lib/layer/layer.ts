@@ -13,6 +13,11 @@ export type LayerNode = number
 /** The dirent type by which `list` reports a whiteout (the DT_WHT of getdents). */
 export const DT_WHT = 14
 
+/** Takes entries of a listing. A name is part of bytes that stay as they are while the layer is open. */
+export interface EntrySink {
+  take(bytes: Buffer, from: number, to: number, type: number, ino: number): void
+}
+
 export interface Layer {
   /** What `st.ino` is unique within: layers on one filesystem share it (the device number), an index has its own. */
   readonly fsid: number
@@ -38,6 +43,14 @@ export interface Layer {
    * `ino` is what `stat` says, or 0 where a listing cannot tell.
    */
   list(dir: LayerNode, each: (name: string, type: number, ino: number) => void): number
+
+  /**
+   * `list` of a layer that has names as bytes, and nodes below 2^32 that need no release: `ino` is the entry's node.
+   */
+  listBytes?(dir: LayerNode, sink: EntrySink): number
+
+  /** As `lookup`, but takes no node: 0 or `-errno`. */
+  peek?(dir: LayerNode, name: string, st: Stat): number
 
   /** Whether `dir` hides what lower layers have under the same path. */
   isOpaque(dir: LayerNode): boolean

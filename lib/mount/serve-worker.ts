@@ -5,6 +5,7 @@
 import { once } from 'node:events'
 import { parentPort, workerData, type MessagePort } from 'node:worker_threads'
 import type { Wake } from '../fuse/wake.js'
+import { optimizeLater } from '../resident.js'
 import { connect } from './connect.js'
 import { failureOf, type FailureData } from './failure.js'
 import type { MountSpec } from './spec.js'
@@ -43,7 +44,10 @@ async function main(port: MessagePort): Promise<void> {
         counters,
         wake,
         log: line => say({ kind: 'log', line }),
-        onReady: () => say({ kind: 'ready', passthrough: session.passthrough }),
+        onReady: () => {
+          say({ kind: 'ready', passthrough: session.passthrough })
+          optimizeLater()
+        },
       })
       while (session.run() !== 'ended') await new Promise(resolve => setImmediate(resolve))
       await session.close()

@@ -16,6 +16,7 @@ import { createCounters } from './counters.js'
 import { overlayOf } from './driver.js'
 import type { Overlay } from './overlay.js'
 import { deregister, register, reserve, startTimeOf, type MountRecord } from './registry.js'
+import { optimizeLater } from '../resident.js'
 import type { MountSpec } from './spec.js'
 import { openStack, type Stack } from './stack.js'
 import type { UnmountOrder } from './unmount-worker.js'
@@ -64,6 +65,7 @@ export async function serve(
     }
     register(runRoot, record)
     onReady(record)
+    optimizeLater()
   }
   let asked = 0
   const stop = (): void => {

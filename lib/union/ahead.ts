@@ -8,6 +8,7 @@
 import { DT } from '../sys/constants.js'
 import { Stat } from '../sys/stat.js'
 import { listingOf } from './list.js'
+import { foresee, NEEDS_NODE } from './listed.js'
 import type { Listing } from './listing.js'
 import { lookupAt } from './lookup.js'
 import { DirKind, type Node } from './node.js'
@@ -67,7 +68,7 @@ export class Ahead {
         this.#next.shift()
       } else this.#dropNext()
     }
-    if (at < listing.names.length) this.#now = { node, listing, from: at, at: Math.max(at + 1, done) }
+    if (at < listing.length) this.#now = { node, listing, from: at, at: Math.max(at + 1, done) }
     else if (this.#next.length === 0) this.#expected = this.#after(node)
   }
 
@@ -95,12 +96,14 @@ export class Ahead {
   /** False: all of it is there, or as much as may be, or it has changed. */
   #prepare(prepared: Prepared): boolean {
     const { node, listing, from, at } = prepared
-    const end = Math.min(listing.names.length, from + AHEAD, at + STEP)
+    const end = Math.min(listing.length, from + AHEAD, at + STEP)
     if (at >= end || node.dir?.listing !== listing || this.#tree.nodes.get(node.id) !== node) return false
     const { children } = node.dir
     for (let i = at; i < end; i++) {
-      const name = listing.names[i] as string
-      if (name !== '' && children?.has(name) !== true) lookupAt(this.#tree, node, name, listing.at(i), st)
+      if (listing.isGone(i) || listing.childId(i) !== 0) continue
+      if (children !== null && children.size > 0 && children.has(listing.name(i))) continue
+      if (foresee(this.#tree, node, listing, i, st, AHEAD) === NEEDS_NODE)
+        lookupAt(this.#tree, node, listing.name(i), listing.at(i), st, listing.ino(i))
     }
     prepared.at = end
     return true
@@ -121,8 +124,11 @@ export class Ahead {
   }
 
   #drop({ node, listing, from, at }: Prepared): void {
+    listing.foreseen = null
     for (let i = from; i < at; i++) {
-      const child = node.dir?.children?.get(listing.names[i] as string)
+      const children = node.dir?.children ?? null
+      if (children === null || children.size === 0) return
+      const child = children.get(listing.name(i))
       if (child !== undefined && child.lookups <= 0) this.#tree.collect(child)
     }
   }
@@ -145,8 +151,7 @@ export class Ahead {
 function firstDirectory({ dir }: Node, from: number): Node | null {
   const listing = dir?.listing ?? null
   if (dir === null || listing === null) return null
-  for (let i = from; i < listing.names.length; i++)
-    if (listing.type(i) === DT.DIR && listing.names[i] !== '')
-      return dir.children?.get(listing.names[i] as string) ?? null
+  for (let i = from; i < listing.length; i++)
+    if (listing.type(i) === DT.DIR && !listing.isGone(i)) return dir.children?.get(listing.name(i)) ?? null
   return null
 }

@@ -17,7 +17,8 @@ import { become, createMode, hasDefaultAcl, revert } from './creator.js'
 import type { Caller, Entry } from './filesystem.js'
 import { holdOffset } from './hard-links.js'
 import { remember } from './list.js'
-import { Found, Listing, noteAdded } from './listing.js'
+import { Found } from './found.js'
+import { Listing, noteAdded } from './listing.js'
 import { hasMark, lookup, NAME_MAX } from './lookup.js'
 import { isUpperWhiteout, setImpure, setOpaque, setRedirect, text, validRedirect } from './marks.js'
 import { mutate } from './mutate.js'
@@ -27,6 +28,8 @@ import { lowerPath } from './redirect.js'
 import type { Tree } from './tree.js'
 import { directoryFd, locate, self, statUpper } from './upper.js'
 import { clearMark } from './whiteouts.js'
+
+const NOTHING = new Found()
 
 /** What is at a name in the upper before it is made. */
 export const Spot = { Free: 0, Whiteout: 1 } as const
@@ -172,7 +175,7 @@ export function adopt(tree: Tree, parent: Node | null, name: string, st: Stat): 
   st.ino = ino
   if (type === S.IFDIR) {
     node.dir = new Directory(DirKind.Pure, [])
-    remember(tree, node, new Listing(new Found()))
+    remember(tree, node, new Listing(NOTHING))
   }
   if (parent !== null) noteAdded(parent, name, node, tree.overNothing)
   return node

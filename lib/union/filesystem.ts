@@ -121,8 +121,11 @@ export interface DirSink {
    * the directory's inode lives. False: no room, the entry was not taken.
    */
   name(name: string, ino: number, type: number, offset: number): boolean
-  /** With `plus`: the entry counts as one lookup if taken and its nodeid is not 0. `.` and `..` use nodeid 0. */
-  entry(name: string, offset: number, entry: Entry, type: number): boolean
+  /**
+   * With `plus`; the name is `names` from `from` to `to`. The entry counts as one lookup if taken and its nodeid is not 0.
+   * `.` and `..` use nodeid 0.
+   */
+  entry(names: Buffer, from: number, to: number, offset: number, entry: Entry, type: number): boolean
 }
 
 /** Memory for data going in or out: a buffer and the address of its first byte. */

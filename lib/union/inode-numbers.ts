@@ -26,6 +26,19 @@ export class InodeNumbers {
     return this.at(this.slot(fsid), ino)
   }
 
+  /** The inode of filesystem `fsid` that the number `shown` is of: `of` the other way; -1 where it was mixed. */
+  below(fsid: number, shown: number): number {
+    const slot = this.slot(fsid)
+    const ino = shown - slot * SPAN
+    return slot < SLOTS / 2 && ino >= 0 && ino < SPAN ? (ino <= 0x7fffffff ? ino | 0 : ino) : -1
+  }
+
+  /** The upper 32 bits of `of` for every inode of filesystem `fsid` below 2^32; -1 where it would be mixed. */
+  high(fsid: number): number {
+    const slot = this.slot(fsid)
+    return slot < SLOTS / 2 ? slot * (SPAN / 0x100000000) : -1
+  }
+
   at(slot: number, ino: number): number {
     if (slot === 0 && ino < SPAN) return ino
     if (slot < SLOTS && ino < SPAN) return slot * SPAN + ino

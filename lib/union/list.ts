@@ -4,13 +4,14 @@
  * Invariant: `tree.listings` bounds what is kept; dropping a listing loses nothing but time.
  */
 import { E } from '../errno.js'
-import { DT_WHT } from '../layer/layer.js'
+import { DT_WHT, type EntrySink } from '../layer/layer.js'
 import { isMark, MARK, OPAQUE_MARK } from '../layer/whiteout.js'
 import { DT, O, S } from '../sys/constants.js'
 import { listdir } from '../sys/dir.js'
 import { close, openat } from '../sys/file.js'
 import { statat } from '../sys/stat.js'
-import { direntType, Found, Listing, onlyUpper, UPPER } from './listing.js'
+import { Found, onlyUpper } from './found.js'
+import { Listing, UPPER } from './listing.js'
 import { isUpperWhiteout } from './marks.js'
 import { DirKind, type Node } from './node.js'
 import type { Tree } from './tree.js'
@@ -35,17 +36,30 @@ export function listingOf(tree: Tree, node: Node, touch = false): Listing | numb
   if (dir === null) return -E.ENOTDIR
   let { listing } = dir
   if (listing === null) {
-    const found = new Found()
-    const r = merge(tree, node, found, touch)
+    const r = merge(tree, node, touch)
     if (r < 0) return r
     listing = new Listing(found)
   } else {
     const settled = listing.settled()
     if (settled === listing) return listing
+    takeOver(tree, listing, settled)
     listing = settled
   }
   remember(tree, node, listing)
   return listing
+}
+
+/** Takes the listed children (listed.ts) of `from` over into `to`, which has all of its entries that are not gone. */
+function takeOver(tree: Tree, from: Listing, to: Listing): void {
+  for (let i = 0, k = 0; i < from.length; i++) {
+    const id = from.childId(i)
+    if (id === 0) continue
+    while (!from.isNamedAlike(i, to, k)) k++
+    to.addChild(k, id, from.childGeneration(i))
+    to.countLookups(k, from.childLookups(i))
+    tree.nodes.setEntry(id, k)
+    from.removeChild(i)
+  }
 }
 
 /** Keeps a listing, within bounds. */
@@ -64,7 +78,7 @@ export function knownListing(tree: Tree, node: Node): Listing | null {
   const listing = node.dir?.listing ?? null
   if (listing === null || listing.added === null || listing.added.size < MOST_ADDED) return listing
   tree.listings.delete(node)
-  return null
+  return node.dir?.listing ?? null
 }
 
 /** A lookup in a directory without listing cost system calls in vain: reads all names once that has happened often. */
@@ -75,22 +89,44 @@ export function worthListing(tree: Tree, node: Node): void {
   if (--dir.patience < 0) listingOf(tree, node)
 }
 
+/** What `merge` has found. */
+const found = new Found()
+
+/** Gives entries of an index to `found`, where no name can meet another. */
+class OfOneLower implements EntrySink {
+  readonly inoHigh: number
+  readonly at: number
+
+  constructor(inoHigh: number, at: number) {
+    this.inoHigh = inoHigh
+    this.at = at
+  }
+
+  take(bytes: Buffer, from: number, to: number, type: number, ino: number): void {
+    if (type !== DT_WHT) found.borrow(bytes, from, to, type, this.at, this.inoHigh, ino)
+  }
+}
+
 /** Puts the merged entries of a directory into `found`. */
-function merge(tree: Tree, node: Node, found: Found, touch: boolean): number {
+function merge(tree: Tree, node: Node, touch: boolean): number {
   const dir = node.dir
   if (dir === null) return -E.ENOTDIR
+  found.clear()
   if (node.parent === null && node !== tree.root) return 0
   // Where one part has everything, no name can meet another.
   const single = dir.kind === DirKind.Pure || (dir.kind === DirKind.Lower && dir.lowers.length === 1)
   const seen = single ? null : new Map<string, number>()
   if (dir.kind !== DirKind.Lower) {
-    const r = listUpper(tree, node, found, seen, touch)
+    const r = listUpper(tree, node, seen, touch)
     if (r < 0) return r
   }
   for (let i = 0; i < dir.lowers.length; i++) {
     const ref = dir.lowers[i]
     if (ref === undefined) continue
     const layer = tree.layer(ref.layer)
+    const inoHigh = tree.inodes.high(layer.fsid)
+    if (seen === null && layer.listBytes !== undefined && inoHigh >= 0)
+      return layer.listBytes(ref.node, new OfOneLower(inoHigh, i))
     // What this layer hides is hidden from the layers below it, not from itself.
     const whiteouts: string[] = []
     const slot = tree.inodes.slot(layer.fsid)
@@ -103,7 +139,7 @@ function merge(tree: Tree, node: Node, found: Found, touch: boolean): number {
         const above = seen.get(name)
         if (above !== undefined) {
           // An upper entry over a lower one: removing it takes a whiteout.
-          if (above >= 0) found.types[above] = direntType(found.types[above] as number)
+          if (above >= 0) found.coversLower(above)
           return
         }
         seen.set(name, HIDES)
@@ -116,7 +152,7 @@ function merge(tree: Tree, node: Node, found: Found, touch: boolean): number {
   return 0
 }
 
-function listUpper(tree: Tree, node: Node, found: Found, seen: Map<string, number> | null, touch: boolean): number {
+function listUpper(tree: Tree, node: Node, seen: Map<string, number> | null, touch: boolean): number {
   const fd = directoryFd(tree, node)
   if (fd < 0) return fd
   let open = openat(fd, '.', O.RDONLY | O.DIRECTORY | (touch ? 0 : O.NOATIME))
@@ -139,7 +175,7 @@ function listUpper(tree: Tree, node: Node, found: Found, seen: Map<string, numbe
         return
       }
     }
-    seen?.set(name, found.names.length)
+    seen?.set(name, found.count)
     found.push(name, onlyUpper(type), UPPER, numbers && type !== DT.DIR ? tree.inodes.at(0, ino) : 0)
   })
   close(open)
@@ -160,11 +196,10 @@ export function subdirectories(tree: Tree, node: Node): number {
   let n = 0
   if (dir.listing !== null) {
     const listing = dir.listing.settled()
-    for (let i = 0; i < listing.names.length; i++) if (listing.names[i] !== '' && listing.type(i) === DT.DIR) n++
+    for (let i = 0; i < listing.length; i++) if (listing.type(i) === DT.DIR && !listing.isGone(i)) n++
   } else {
-    const found = new Found()
-    if (merge(tree, node, found, false) < 0) return 0
-    for (const type of found.types) if (direntType(type) === DT.DIR) n++
+    if (merge(tree, node, false) < 0) return 0
+    for (let i = 0; i < found.count; i++) if (found.type(i) === DT.DIR) n++
   }
   dir.subdirs = n
   return n

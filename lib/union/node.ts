@@ -10,7 +10,8 @@
  * - `parent` and `name` are its primary name. Further known names of a hard-linked file are in `extra.names`. A node
  *   without parent (but the root) has been removed and lives on as an open file or a current directory.
  *
- * Memory: about 200 bytes a file, so a million cached files is 200 MB, and the kernel's forgets bring it back.
+ * Memory: about 200 bytes a node, and the kernel's forgets bring it back. A lower file that the kernel knows from a listing
+ * and nobody has asked for has none: an entry of its directory's listing, about 60 bytes, stands for it (listed.ts).
  * Invariant: a node is in the table while the kernel holds a lookup of it, or a child of it is in the table.
  */
 import type { LayerNode } from '../layer/layer.js'
@@ -54,6 +55,11 @@ export class Directory {
   constructor(kind: DirKind, lowers: readonly LowerRef[]) {
     this.kind = kind
     this.lowers = lowers
+  }
+
+  /** The kernel, or a node, knows something in it. */
+  get hasChildren(): boolean {
+    return (this.children !== null && this.children.size > 0) || (this.listing !== null && this.listing.known > 0)
   }
 }
 
@@ -200,9 +206,11 @@ const LOOSE = 16_384
 /**
  * nodeid -> Node, dense, so that it costs a word per node. An id whose node is gone is given again, with another
  * generation: the kernel has forgotten the first by then (fuse(4): nodeid and generation together are unique).
+ * A child that its directory's listing alone knows (listed.ts) has the directory in its place, and the number of its entry.
  */
 export class NodeTable {
   readonly #nodes: (Node | undefined)[] = [undefined]
+  #entries = new Uint32Array(0)
   #free: number[] = []
   /** How many places there were when `tighten` was last called. */
   #tight = LOOSE
@@ -220,13 +228,43 @@ export class NodeTable {
     return this.#generation
   }
 
+  /** The node comes into the place of its id, which `take` gave, or which a listed child had. */
   put(node: Node): void {
+    if (this.#nodes[node.id] === undefined) this.size++
     this.#nodes[node.id] = node
-    this.size++
   }
 
   get(id: NodeId): Node | undefined {
-    return this.#nodes[id]
+    const node = this.#nodes[id]
+    return node !== undefined && node.id === id ? node : undefined
+  }
+
+  /** Id for the child that entry `entry` of the listing of `directory` is. */
+  list(directory: Node, entry: number): NodeId {
+    const id = this.take()
+    this.#nodes[id] = directory
+    this.size++
+    this.setEntry(id, entry)
+    return id
+  }
+
+  /** The directory whose listing has the child `id`; undefined: there is none, or it has a node. */
+  directoryOf(id: NodeId): Node | undefined {
+    const node = this.#nodes[id]
+    return node === undefined || node.id === id ? undefined : node
+  }
+
+  entryOf(id: NodeId): number {
+    return this.#entries[id] as number
+  }
+
+  setEntry(id: NodeId, entry: number): void {
+    if (id >= this.#entries.length) {
+      const larger = new Uint32Array(Math.max(1024, 2 * id))
+      larger.set(this.#entries)
+      this.#entries = larger
+    }
+    this.#entries[id] = entry
   }
 
   /** Far more nodes have been here, since `tighten`, than are now. */
@@ -239,14 +277,19 @@ export class NodeTable {
     let n = this.#nodes.length
     while (n > 1 && this.#nodes[n - 1] === undefined) n--
     this.#nodes.length = n
+    this.#entries = this.#entries.slice(0, n)
     this.#free = this.#free.filter(id => id < n)
     this.#tight = Math.max(LOOSE, n)
   }
 
   remove(node: Node): void {
-    if (this.#nodes[node.id] !== node) return
-    this.#nodes[node.id] = undefined
-    this.#free.push(node.id)
+    if (this.#nodes[node.id] === node) this.giveBack(node.id)
+  }
+
+  /** The id is nobody's any more. */
+  giveBack(id: NodeId): void {
+    this.#nodes[id] = undefined
+    this.#free.push(id)
     this.#generation = (this.#generation + 1) & 0x3fffffff
     this.size--
   }

@@ -6,9 +6,10 @@ import { E } from '../errno.js'
 import { DT } from '../sys/constants.js'
 import { Stat } from '../sys/stat.js'
 import type { Ahead } from './ahead.js'
-import { enter, statNode } from './attributes.js'
+import { enter, FOREVER, statNode } from './attributes.js'
 import type { DirSink, Entry } from './filesystem.js'
 import { listingOf } from './list.js'
+import { forgetListed, list, NEEDS_NODE, peek } from './listed.js'
 import type { Listing } from './listing.js'
 import { lookupAt } from './lookup.js'
 import type { Node } from './node.js'
@@ -21,73 +22,106 @@ export function readdir(tree: Tree, ahead: Ahead, node: Node, offset: number, si
   if (node.dir === null) return -E.ENOTDIR
   const listing = listingOf(tree, node, true)
   if (typeof listing === 'number') return listing
-  if (offset < 1 && !dots(sink, '.', node.ino, 1)) return 0
-  if (offset < 2 && !dots(sink, '..', (node.parent ?? node).ino, 2)) return 0
-  const { names, offsets } = listing
+  if (offset < 1 && !dots(sink, 1, node.ino)) return 0
+  if (offset < 2 && !dots(sink, 2, (node.parent ?? node).ino)) return 0
   const beginning = offset < 3
-  for (let i = listing.after(Math.max(offset, 2)); i < names.length; i++) {
-    const name = names[i] as string
-    if (name === '') continue
-    const type = listing.type(i)
-    const at = offsets[i] as number
+  for (let i = listing.after(Math.max(offset, 2)); i < listing.length; i++) {
+    if (listing.isGone(i)) continue
     if (!sink.plus) {
-      if (!sink.name(name, inoOf(tree, node, listing, i), type, at)) return 0
+      if (!sink.name(listing.name(i), inoOf(tree, node, listing, i), listing.type(i), listing.offset(i))) return 0
       continue
     }
     const child = childAt(tree, node, listing, i)
-    if (typeof child === 'number') {
-      // It went away meanwhile, or it cannot be read: then without attributes, so that it can be seen and removed.
-      if (child === -E.ENOENT) continue
-      if (!bare(sink, name, type, at)) return 0
-      continue
-    }
-    enter(tree, child, entry)
-    if (!sink.entry(name, at, entry, type)) {
-      child.lookups--
+    // It went away meanwhile, or it cannot be read: then without attributes, so that it can be seen and removed.
+    if (child === -E.ENOENT) continue
+    if (typeof child === 'number' && child < 0) fillBare()
+    if (!sink.entry(listing.bytes, listing.start(i), listing.end(i), listing.offset(i), entry, listing.type(i))) {
+      if (typeof child !== 'number') child.lookups--
+      else if (child > 0) forgetListed(tree, child, 1)
       ahead.listed(node, listing, i, beginning)
       return 0
     }
   }
-  if (sink.plus) ahead.listed(node, listing, names.length, beginning)
+  listing.foreseen = null
+  if (sink.plus) ahead.listed(node, listing, listing.length, beginning)
   // A long listing that has been read to its end is not worth its memory: the kernel keeps it.
-  if (names.length > LONG) tree.listings.delete(node)
+  if (listing.length > LONG) tree.listings.delete(node)
   return 0
 }
 
 /** Entries. */
 const LONG = 4096
 
-function dots(sink: DirSink, name: string, ino: number, offset: number): boolean {
-  if (!sink.plus) return sink.name(name, ino, DT.DIR, offset)
+const DOTS = Buffer.from('..')
+
+/** `.` or `..`, by its number of dots, which is its offset. */
+function dots(sink: DirSink, count: number, ino: number): boolean {
+  if (!sink.plus) return sink.name(DOTS.latin1Slice(0, count), ino, DT.DIR, count)
+  fillBare()
   entry.attr.ino = ino
-  entry.attr.mode = 0o040000
-  return bare(sink, name, DT.DIR, offset)
+  return sink.entry(DOTS, 0, count, count, entry, DT.DIR)
 }
 
-function bare(sink: DirSink, name: string, type: number, offset: number): boolean {
+/** An entry without a node and without attributes. */
+function fillBare(): void {
   entry.nodeid = 0
   entry.generation = 0
   entry.entryTimeout = 0
   entry.attrTimeout = 0
-  return sink.entry(name, offset, entry, type)
+}
+
+/**
+ * Fills `entry` with entry `i` and counts a lookup of it. Returns its node; or its id, where it has none (listed.ts); or
+ * `-errno`.
+ */
+function childAt(tree: Tree, parent: Node, listing: Listing, i: number): Node | number {
+  const listed = listedAt(tree, parent, listing, i)
+  if (listed !== NEEDS_NODE) return listed
+  const child = nodeAt(tree, parent, listing, i)
+  if (typeof child === 'number') return child
+  enter(tree, child, entry)
+  return child
+}
+
+/** `childAt` of an entry that does without a node; NEEDS_NODE: it does not. */
+function listedAt(tree: Tree, parent: Node, listing: Listing, i: number): number {
+  let id = listing.childId(i)
+  if (id === 0 && hasNode(parent, listing, i)) return NEEDS_NODE
+  const r = peek(tree, parent, listing, i, entry.attr)
+  if (r !== 0) return r
+  if (id === 0) id = list(tree, parent, listing, i)
+  if (id === 0) return NEEDS_NODE
+  listing.countLookups(i, 1)
+  tree.ids?.show(entry.attr)
+  entry.nodeid = id
+  entry.generation = listing.childGeneration(i)
+  entry.entryTimeout = FOREVER
+  entry.attrTimeout = FOREVER
+  return id
+}
+
+function hasNode({ dir }: Node, listing: Listing, i: number): boolean {
+  const children = dir?.children ?? null
+  return children !== null && children.size > 0 && children.has(listing.name(i))
 }
 
 /** The node of entry `i`, its attributes in `entry.attr`; or `-errno`. */
-function childAt(tree: Tree, parent: Node, listing: Listing, i: number): Node | number {
-  const name = listing.names[i] as string
+function nodeAt(tree: Tree, parent: Node, listing: Listing, i: number): Node | number {
+  const name = listing.name(i)
   const known = parent.dir?.children?.get(name)
-  if (known === undefined) return lookupAt(tree, parent, name, listing.at(i), entry.attr)
+  if (known === undefined) return lookupAt(tree, parent, name, listing.at(i), entry.attr, listing.ino(i))
   const r = statNode(tree, known, entry.attr)
   return r < 0 ? r : known
 }
 
 /** The inode number of an entry listed without attributes. */
 function inoOf(tree: Tree, parent: Node, listing: Listing, i: number): number {
-  const known = parent.dir?.children?.get(listing.names[i] as string)
+  const known = parent.dir?.children?.get(listing.name(i))
   if (known !== undefined) return known.ino
-  const listed = listing.inos[i] as number
+  const listed = listing.ino(i)
   if (listed > 0) return listed
-  const child = childAt(tree, parent, listing, i)
+  if (listing.childId(i) !== 0) return peek(tree, parent, listing, i, entry.attr) === 0 ? entry.attr.ino : 1
+  const child = nodeAt(tree, parent, listing, i)
   if (typeof child === 'number') return 1
   const { ino } = child
   tree.collect(child)

@@ -1,7 +1,8 @@
 /**
  * Owns the state of one union: its layers, its upper and work directories, the nodes the kernel knows, the caches; and
  * the life of a node (made, named, renamed, forgotten). What is done with them is in the files by theme.
- * Invariant: for every node and each of its known names, `parent.dir.children.get(name)` is that node.
+ * Invariant: for every node and each of its known names, `parent.dir.children.get(name)` is that node; what the kernel knows
+ * without a node is in its directory's listing (listed.ts), and nowhere else.
  */
 import { LRUCache } from 'lru-cache'
 import { LowerFiles } from './lower-files.js'
@@ -20,6 +21,7 @@ import { DirKind, Directory, extraOf, type LowerRef, Node, NodeTable, Presence }
 import type { UnionOptions } from './options.js'
 import { Origins } from './origin.js'
 import { OwedTimes } from './owed-times.js'
+import { forgetListed, nodeOfListed } from './listed.js'
 import { setProtection } from './protect.js'
 import { Work } from './work.js'
 
@@ -67,8 +69,9 @@ export class Tree {
     max: 4096,
     maxSize: LISTED_ENTRIES,
     sizeCalculation: (_, node) => Math.min(LISTED_ENTRIES, 1 + (node.dir?.listing?.count ?? 0)),
+    // What the kernel knows by a listing alone keeps it.
     dispose: (_, node) => {
-      if (node.dir !== null) node.dir.listing = null
+      if (node.dir?.listing?.known === 0) node.dir.listing = null
     },
   })
 
@@ -182,11 +185,14 @@ export class Tree {
 
   /** The node the kernel means. A file swapped by copy-up is its successor once nobody holds the old one open. */
   get(id: NodeId): Node | undefined {
-    const node = this.nodes.get(id)
+    const node = this.nodes.get(id) ?? nodeOfListed(this, id)
     if (node === undefined || node.extra === null) return node
     const successor = node.extra.successor
     return successor !== null && node.extra.opens === 0 ? successor : node
   }
+
+  /** Under which id the kernel knows already what `make` makes next (listed.ts). */
+  awaited: { readonly id: NodeId; readonly generation: number } | null = null
 
   /** Makes a node under a name. */
   make(
@@ -198,7 +204,11 @@ export class Tree {
     layer: number,
     lower: LayerNode,
   ): Node {
-    const node = new Node(this.nodes.take(), this.nodes.generation, ino, type, upper, layer, lower, parent, name)
+    const { awaited } = this
+    this.awaited = null
+    const id = awaited === null ? this.nodes.take() : awaited.id
+    const generation = awaited === null ? this.nodes.generation : awaited.generation
+    const node = new Node(id, generation, ino, type, upper, layer, lower, parent, name)
     this.nodes.put(node)
     if (parent !== null) setChild(parent, name, node)
     return node
@@ -243,6 +253,7 @@ export class Tree {
   /** The kernel gives back `count` lookups. */
   forget(id: NodeId, count: number): void {
     const node = this.nodes.get(id)
+    if (node === undefined) forgetListed(this, id, count)
     if (node === undefined || node === this.root) return
     node.lookups -= count
     this.collect(node)
@@ -251,7 +262,7 @@ export class Tree {
   /** Drops a node nobody needs, then the ancestors that only it held. */
   collect(node: Node): void {
     for (let n: Node | null = node; n !== null && n !== this.root;) {
-      if (n.lookups > 0 || (n.dir?.children?.size ?? 0) > 0) return
+      if (n.lookups > 0 || (n.dir !== null && n.dir.hasChildren)) return
       if (n.extra !== null && (n.extra.opens > 0 || n.extra.partial !== null || n.extra.predecessors > 0)) return
       const parent: Node | null = n.parent
       this.#drop(n)

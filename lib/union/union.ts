@@ -2,7 +2,7 @@
  * Owns the union as a `Filesystem`: lowers below, one upper above, one merged tree. This file is the outline; each theme has
  * a file of its own.
  *
- *   names     lookup.ts (the merge), listing.ts, readdir.ts and ahead.ts, create.ts, remove.ts, rename.ts, whiteouts.ts, redirect.ts
+ *   names     lookup.ts (the merge), listing.ts, listed.ts, readdir.ts and ahead.ts, create.ts, remove.ts, rename.ts, whiteouts.ts, redirect.ts
  *   inodes    node.ts, tree.ts (their life), attributes.ts, xattrs.ts, as-lower.ts, inode-numbers.ts, origin.ts, hard-links.ts
  *   data      open.ts, io.ts, copy-up.ts, swap.ts (the passthrough trap)
  *   on disk   upper.ts (reaching it), work.ts (what is under way), marks.ts (overlayfs's attributes), mutate.ts (every change)

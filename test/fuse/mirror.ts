@@ -301,7 +301,7 @@ export class Mirror implements Filesystem {
       }
       out.nodeid = 0
       if (name !== '.' && name !== '..') this.lookup(caller, node, name, out)
-      if (!sink.entry(name, i + 1, out, type)) {
+      if (!sink.entry(Buffer.from(name, 'latin1'), 0, name.length, i + 1, out, type)) {
         if (out.nodeid !== 0) this.forget(out.nodeid, 1)
         break
       }

@@ -707,8 +707,8 @@ class ListSink implements DirSink {
     return true
   }
 
-  entry(name: string, offset: number, entry: Entry, type: number): boolean {
-    const taken = this.name(name, entry.attr.ino, type, offset)
+  entry(names: Buffer, from: number, to: number, offset: number, entry: Entry, type: number): boolean {
+    const taken = this.name(names.latin1Slice(from, to), entry.attr.ino, type, offset)
     if (taken && entry.nodeid !== 0) this.counted.push(entry.nodeid)
     return taken
   }

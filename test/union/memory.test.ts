@@ -9,7 +9,8 @@ import { openDirectoryLayer } from '../../lib/layer/directory.js'
 import { O } from '../../lib/sys/constants.js'
 import { Stat } from '../../lib/sys/stat.js'
 import { type Caller, type Entry, noChange, type OpenResult, ROOT, SetAttrValid } from '../../lib/union/filesystem.js'
-import { Found, hashOf, Listing, NOWHERE, UPPER } from '../../lib/union/listing.js'
+import { Found, hashOf } from '../../lib/union/found.js'
+import { Listing, NOWHERE, UPPER } from '../../lib/union/listing.js'
 import { Tree } from '../../lib/union/tree.js'
 import { Union } from '../../lib/union/union.js'
 import { missingForTrees, scratchDirectory } from '../posix/scratch.js'
@@ -23,12 +24,13 @@ function found(names: readonly string[]): Found {
   for (const name of names) all.push(name, 8, 0, 0)
   return all
 }
+const namesOf = (listing: Listing): string[] => Array.from({ length: listing.length }, (_, i) => listing.name(i))
 const newEntry = (): Entry => ({ nodeid: 0, generation: 0, entryTimeout: 0, attrTimeout: 0, attr: new Stat() })
 
 t.test('offsets belong to names: they survive other names coming and going', async t => {
   const listing = (names: readonly string[]): Map<string, number> => {
     const made = new Listing(found(names))
-    return new Map(made.names.map((name, i) => [name, made.offsets[i] as number]))
+    return new Map(namesOf(made).map((name, i) => [name, made.offset(i)]))
   }
   const names = Array.from({ length: 5000 }, (_, i) => `name-${i}`)
   const all = listing(names)
@@ -47,7 +49,7 @@ t.test('a listing follows what is added and removed', async t => {
   t.equal(listing.count, 3)
   listing.moveUp('d')
   const settled = listing.settled()
-  t.same(settled.names.toSorted(), ['b', 'c', 'd'])
+  t.same(namesOf(settled).toSorted(), ['b', 'c', 'd'])
   settled.remove('nobody')
   t.equal(settled.count, 3)
   for (const [which, l] of Object.entries({ before: listing, settled })) {
@@ -92,11 +94,12 @@ else {
       fs.readdir(caller, dir.nodeid, offset, {
         plus: true,
         name: () => false,
-        entry(name, at, entry) {
+        entry(names, from, to, at, entry) {
           if (taken === 40) return false
           taken++
           offset = at
           if (entry.nodeid !== 0) {
+            const name = names.latin1Slice(from, to)
             if (seen.has(name)) t.fail(`twice: ${name}`)
             seen.add(name)
             ids.push(entry.nodeid)
