@@ -26,6 +26,7 @@ import { Op, OP_COUNT } from './protocol.js'
 import { Reply } from './reply.js'
 import { Request } from './request.js'
 import { Syncs } from './syncs.js'
+import { tierUpSooner } from './tier-up.js'
 import { TREE_NODE } from './tree.js'
 import { createWake, type Wake } from './wake.js'
 
@@ -344,6 +345,7 @@ export class Session implements Host {
     this.#handlers.configure(agreed)
     this.agreed = agreed
     this.#fs.init(this)
+    tierUpSooner()
     this.#onReady?.()
   }
 
