@@ -27,7 +27,6 @@ import { Reply } from './reply.js'
 import { Request } from './request.js'
 import { Splice } from './splice.js'
 import { Syncs } from './syncs.js'
-import { tierUpSooner } from './tier-up.js'
 import { TREE_NODE } from './tree.js'
 import { createWake, type Wake } from './wake.js'
 
@@ -350,7 +349,6 @@ export class Session implements Host {
     this.#handlers.configure(agreed)
     this.agreed = agreed
     this.#fs.init(this)
-    tierUpSooner()
     this.#onReady?.()
   }
 
