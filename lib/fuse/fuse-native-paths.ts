@@ -43,7 +43,14 @@ export class Paths {
     supplementaryGid: -1,
   }
   readonly entry: Entry = { nodeid: 0, generation: 0, entryTimeout: 0, attrTimeout: 0, attr: new Stat() }
-  readonly opened: OpenResult = { handle: 0, mode: OpenMode.Cached, backingFd: -1, backingKey: 0, keepCache: false }
+  readonly opened: OpenResult = {
+    handle: 0,
+    mode: OpenMode.Cached,
+    backingFd: -1,
+    backingKey: 0,
+    keepCache: false,
+    fresh: false,
+  }
   readonly #log: (message: string) => void
   readonly #known: LRUCache<string, NodeId>
   /** The inode of each open handle. It holds a lookup of its own, for the path may be evicted or renamed. */

@@ -36,10 +36,16 @@ import {
 } from './protocol.js'
 import type { Reply } from './reply.js'
 import type { Request } from './request.js'
+import { ANSWERED, type Splice, TO_BE_COPIED } from './splice.js'
 import { TREE_NAME, TREE_NODE } from './tree.js'
 
 /** A handler's result when the kernel expects no answer. */
 export const NO_REPLY = -0x40000001
+
+/** Bytes of a file's data that are given to the kernel when it is opened, if that is all of it. */
+export const GIVEN_ALONG = 32 << 10
+/** From this minor on (Linux 6.18, where it was tried) the kernel clears what a last page has behind the data it is given. */
+const STORES_FROM = 45
 
 /** The first byte after fuse_in_header. */
 const ARG = IN_HEADER
@@ -50,6 +56,7 @@ export interface HandlersOptions {
   readonly filesystem: Filesystem
   readonly files: OpenFiles
   readonly notifier: Notifier
+  readonly splice: Splice
   /** fsync succeeds without doing anything: answered ENOSYS once, which the kernel keeps as success. */
   readonly volatile: boolean
   /** Answer for the tree's second id of the root (tree.ts). */
@@ -62,17 +69,19 @@ export class Handlers {
   readonly #fs: Filesystem
   readonly #files: OpenFiles
   readonly #notifier: Notifier
+  readonly #splice: Splice
   readonly #volatile: boolean
   #tree: boolean
   readonly #dirents: Dirents
   readonly #entry: Entry = { nodeid: 0, generation: 0, entryTimeout: 0, attrTimeout: 0, attr: new Stat() }
-  readonly #opened: OpenResult = { handle: 0, mode: 0, backingFd: -1, backingKey: 0, keepCache: false }
+  readonly #opened: OpenResult = { handle: 0, mode: 0, backingFd: -1, backingKey: 0, keepCache: false, fresh: false }
   readonly #st = new Stat()
   readonly #statfs = new StatFs()
   readonly #setattr: SetAttr = noChange()
   #noOpendir = false
   #setxattrHeader = 16
   #suppGroups = false
+  #stores = false
 
   constructor(options: HandlersOptions) {
     this.#in = options.request
@@ -80,6 +89,7 @@ export class Handlers {
     this.#fs = options.filesystem
     this.#files = options.files
     this.#notifier = options.notifier
+    this.#splice = options.splice
     this.#volatile = options.volatile
     this.#tree = options.tree
     this.#dirents = new Dirents(options.reply, options.files)
@@ -90,6 +100,7 @@ export class Handlers {
     this.#noOpendir = agreed.noOpendir
     this.#setxattrHeader = agreed.setxattrExt ? 16 : 8
     this.#suppGroups = agreed.suppGroups
+    this.#stores = agreed.minor >= STORES_FROM
   }
 
   /** Answers the current request into the reply buffer. */
@@ -343,10 +354,22 @@ export class Handlers {
     const r = this.#fs.open(from.caller, from.node, flags, kill, this.#opened)
     if (r < 0) return r
     this.#answerOpen(OUT_HEADER, from.node, flags)
+    if (this.#opened.fresh) this.#giveAlong(from.node)
     // What the kernel has cached would outlive the changes that a mapping of this file makes; nor does it look at the
     // mode again after having had the set-id bits cleared by an open that truncates.
     if (kill || this.#files.becameMappable) this.#notifier.invalidateAttributes(from.node)
     return Size.openOut
+  }
+
+  /**
+   * Data of a small file that is being opened, before the open is answered: it saves the READ that mostly follows, and the
+   * GETATTR after that (a READ makes the kernel forget the access time). The file is not open yet, so no READ is under way.
+   */
+  #giveAlong(node: number): void {
+    if (!this.#stores) return
+    const { data, dataAt } = this.#notifier
+    const size = this.#fs.read(node, this.#opened.handle, GIVEN_ALONG + 1, 0, data, dataAt)
+    if (size > 0 && size <= GIVEN_ALONG) this.#notifier.store(node, size)
   }
 
   #answerOpen(at: number, node: number, flags: number): void {
@@ -391,7 +414,15 @@ export class Handlers {
   #read(): number {
     const from = this.#in
     const size = Math.min(from.u32(ARG + 16), MAX_IO)
-    return this.#fs.read(from.node, from.u64(ARG), size, from.u64(ARG + 8), this.#out, OUT_HEADER)
+    const handle = from.u64(ARG)
+    const position = from.u64(ARG + 8)
+    if (this.#splice.worth(size)) {
+      const file = this.#fs.source?.(from.node, handle) ?? -1
+      const r = file < 0 ? TO_BE_COPIED : this.#splice.answer(file, position, size, from.uniqueLow, from.uniqueHigh)
+      if (r === ANSWERED) return NO_REPLY
+      if (r !== TO_BE_COPIED) return r
+    }
+    return this.#fs.read(from.node, handle, size, position, this.#out, OUT_HEADER)
   }
 
   #write(): number {

@@ -1,21 +1,31 @@
 /**
  * Owns what the server tells the kernel unasked: fuse_out_header with unique 0 and the notification's code as `error`.
- * Rule of the house: from the serving thread only attribute-only INVAL_INODE and INC_EPOCH are safe. INVAL_ENTRY and
- * INVAL_INODE with data take locks that a request in flight may hold, and deadlock: they go from a thread that never
- * serves. Results are 0 or `-errno` (ENOENT: the kernel has no such inode, which is as good).
+ * Rule of the house: from the serving thread only attribute-only INVAL_INODE and INC_EPOCH are safe, and STORE for an inode
+ * that is not open. INVAL_ENTRY and INVAL_INODE with data take locks that a request in flight may hold, and deadlock: they go
+ * from a thread that never serves. Results are 0 or `-errno` (ENOENT: the kernel has no such inode, which is as good).
  */
-import type { NodeId } from '../union/filesystem.js'
+import type { Io, NodeId } from '../union/filesystem.js'
 import { writeAt } from '../sys/file.js'
 import { addressOf, alloc } from '../sys/libc.js'
 import { Notify, OUT_HEADER } from './protocol.js'
 
-export class Notifier {
-  readonly #fd: number
-  readonly #buffer = alloc(OUT_HEADER + 40 + 256)
-  readonly #address = addressOf(this.#buffer)
+/** Bytes of fuse_notify_store_out. */
+const STORE_OUT = 24
 
-  constructor(fd: number) {
+export class Notifier {
+  /** Where the data for `store` goes, from `dataAt` on. */
+  readonly data: Io
+  readonly dataAt = OUT_HEADER + STORE_OUT
+  readonly #fd: number
+  readonly #buffer: Buffer
+  readonly #address: number
+
+  /** `room`: the most bytes of data that `store` will be given. */
+  constructor(fd: number, room: number) {
     this.#fd = fd
+    this.#buffer = alloc(OUT_HEADER + Math.max(STORE_OUT + room, 40 + 256))
+    this.#address = addressOf(this.#buffer)
+    this.data = { buffer: this.#buffer, address: this.#address }
   }
 
   /** Drops the cached attributes of `node`, keeps its pages. Safe from the serving thread. */
@@ -40,6 +50,18 @@ export class Notifier {
   /** Makes every cached name be looked up again (Linux 6.16; EINVAL below). Safe from the serving thread. */
   invalidateNames(): number {
     return this.#send(Notify.INC_EPOCH, 0)
+  }
+
+  /**
+   * Puts the first `size` bytes of `node`, which are in `data`, into the page cache. It waits for the locks of those pages, which
+   * a READ holds until it is answered: from the serving thread only while the inode is not open.
+   */
+  store(node: NodeId, size: number): number {
+    this.#u64(OUT_HEADER, node)
+    this.#u64(OUT_HEADER + 8, 0)
+    this.#buffer.writeUInt32LE(size, OUT_HEADER + 16)
+    this.#buffer.writeUInt32LE(0, OUT_HEADER + 20)
+    return this.#send(Notify.STORE, STORE_OUT + size)
   }
 
   #inode(node: NodeId, offset: number, length: number): number {

@@ -124,7 +124,7 @@ export const FATTR_FH = 0x40
 export const EXT_GROUPS = 32
 
 /** Notification codes (server to kernel, unique 0). */
-export const Notify = { INVAL_INODE: 2, INVAL_ENTRY: 3, INC_EPOCH: 8 } as const
+export const Notify = { INVAL_INODE: 2, INVAL_ENTRY: 3, STORE: 4, INC_EPOCH: 8 } as const
 
 /** ioctls of /dev/fuse, magic 229. */
 export const BACKING_OPEN = 0x4010e501

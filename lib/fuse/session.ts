@@ -18,7 +18,7 @@ import { close, readAt, writeAt } from '../sys/file.js'
 import { runJob } from '../sys/job.js'
 import { memfd } from '../sys/memory.js'
 import { isBeingKilled } from './being-killed.js'
-import { Handlers, NO_REPLY } from './handlers.js'
+import { GIVEN_ALONG, Handlers, NO_REPLY } from './handlers.js'
 import { Jobs } from './jobs.js'
 import { negotiate, type Agreed, type Wishes } from './negotiate.js'
 import { Notifier } from './notify.js'
@@ -26,6 +26,7 @@ import { OpenFiles } from './open-files.js'
 import { Op, OP_COUNT } from './protocol.js'
 import { Reply } from './reply.js'
 import { Request } from './request.js'
+import { Splice } from './splice.js'
 import { Syncs } from './syncs.js'
 import { TREE_NODE } from './tree.js'
 import { createWake, type Wake } from './wake.js'
@@ -84,6 +85,7 @@ export class Session implements Host {
   readonly #reply = new Reply()
   readonly #notifier: Notifier
   readonly #files: OpenFiles
+  readonly #splice: Splice
   readonly #handlers: Handlers
   readonly #polls: PollSet
   readonly #wakeFds: number
@@ -111,14 +113,16 @@ export class Session implements Host {
     this.#log = options.log
     this.#counters = options.counters ?? new Float64Array(COUNTERS)
     this.wake = options.wake ?? createWake()
-    this.#notifier = new Notifier(options.fd)
+    this.#notifier = new Notifier(options.fd, GIVEN_ALONG + 1)
     this.#files = new OpenFiles(options.fd)
+    this.#splice = new Splice(options.fd, this.#reply)
     this.#handlers = new Handlers({
       request: this.#request,
       reply: this.#reply,
       filesystem: options.filesystem,
       files: this.#files,
       notifier: this.#notifier,
+      splice: this.#splice,
       volatile: options.volatile,
       tree: options.tree === true,
     })
@@ -193,6 +197,7 @@ export class Session implements Host {
     } catch (error) {
       this.#log(`fuse: closing the filesystem: ${String(error)}`)
     }
+    this.#splice.close()
     close(this.#fd)
     if (this.#ownWake) close(this.wake.eventfd)
   }

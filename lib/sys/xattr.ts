@@ -22,6 +22,11 @@ const c = {
 
 /** XATTR_SIZE_MAX and XATTR_LIST_MAX (linux/limits.h). */
 const SIZE_MAX = 65536
+/**
+ * Bytes offered for a value or for names at first. The kernel takes as much memory as it is offered, and clears it, before it looks
+ * for any: 64 KiB in one piece are hard to find on a machine that has run for a while.
+ */
+const ROOM = 1024
 const value = scratch(SIZE_MAX)
 const valueAddress = addressOf(value)
 
@@ -41,7 +46,10 @@ function splitNames(n: number): string[] | number {
 
 /** Value of an attribute of `path` below `dirfd` ('' = the directory itself), or `-errno` (ENODATA: not there). */
 export function getxattrat(dirfd: number, path: string, name: string): Buffer | number {
-  return copyOut(ret(c.lgetxattr(cpath(reach(dirfd, path)), cpath2(name), valueAddress, SIZE_MAX) as number))
+  const at = cpath(reach(dirfd, path))
+  const nameAt = cpath2(name)
+  const n = ret(c.lgetxattr(at, nameAt, valueAddress, ROOM) as number)
+  return copyOut(n === -E.ERANGE ? ret(c.lgetxattr(at, nameAt, valueAddress, SIZE_MAX) as number) : n)
 }
 
 /** Length of an attribute's value, or `-errno`: tells whether it is there, copying nothing. */
@@ -58,7 +66,9 @@ export function setxattrat(dirfd: number, path: string, name: string, data: Uint
 
 /** Names of all attributes that this process may see, or `-errno`. */
 export function listxattrat(dirfd: number, path: string): string[] | number {
-  return splitNames(ret(c.llistxattr(cpath(reach(dirfd, path)), valueAddress, SIZE_MAX) as number))
+  const at = cpath(reach(dirfd, path))
+  const n = ret(c.llistxattr(at, valueAddress, ROOM) as number)
+  return splitNames(n === -E.ERANGE ? ret(c.llistxattr(at, valueAddress, SIZE_MAX) as number) : n)
 }
 
 export function removexattrat(dirfd: number, path: string, name: string): number {
@@ -67,7 +77,9 @@ export function removexattrat(dirfd: number, path: string, name: string): number
 
 /** `getxattrat` of an open file (not O_PATH). */
 export function fgetxattr(fd: number, name: string): Buffer | number {
-  return copyOut(ret(c.fgetxattr(fd, cpath(name), valueAddress, SIZE_MAX) as number))
+  const nameAt = cpath(name)
+  const n = ret(c.fgetxattr(fd, nameAt, valueAddress, ROOM) as number)
+  return copyOut(n === -E.ERANGE ? ret(c.fgetxattr(fd, nameAt, valueAddress, SIZE_MAX) as number) : n)
 }
 
 export function fsetxattr(fd: number, name: string, data: Uint8Array, flags = 0): number {
@@ -77,7 +89,8 @@ export function fsetxattr(fd: number, name: string, data: Uint8Array, flags = 0)
 }
 
 export function flistxattr(fd: number): string[] | number {
-  return splitNames(ret(c.flistxattr(fd, valueAddress, SIZE_MAX) as number))
+  const n = ret(c.flistxattr(fd, valueAddress, ROOM) as number)
+  return splitNames(n === -E.ERANGE ? ret(c.flistxattr(fd, valueAddress, SIZE_MAX) as number) : n)
 }
 
 export function fremovexattr(fd: number, name: string): number {

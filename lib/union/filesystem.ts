@@ -61,6 +61,11 @@ export interface OpenResult {
   backingKey: number
   /** With mode Cached: the page cache is still good. */
   keepCache: boolean
+  /**
+   * With mode Cached: the file is open nowhere else, nobody writes to it, and the kernel has seen nothing of its data for long:
+   * the driver may give some along with the open.
+   */
+  fresh: boolean
 }
 
 /** setattr's request. `valid` says which fields count; values of SetAttrValid. */
@@ -194,6 +199,8 @@ export interface Filesystem {
   tmpfile(caller: Caller, parent: NodeId, mode: number, flags: number, out: Entry, open: OpenResult): number
   /** Reads up to `size` bytes at `position` into `into` from `at`. Returns the bytes read; short means end of file. */
   read(node: NodeId, handle: number, size: number, position: number, into: Io, at: number): number
+  /** The fd of a file that has at each position, until the next call, what `read` would answer; `-errno` where there is none. */
+  source?(node: NodeId, handle: number): number
   write(
     caller: Caller,
     node: NodeId,

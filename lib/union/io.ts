@@ -37,10 +37,18 @@ export function read(tree: Tree, id: number, size: number, position: number, int
   for (let done = 0; ;) {
     const n = preadAt(fd, into.address + at + done, size - done, position + done)
     if (n === -E.EINTR) continue
-    if (n < 0) return done > 0 ? done : n
+    // Not what was read before: fewer bytes than asked for are the end of the file.
+    if (n < 0) return n
     done += n
     if (n === 0 || done === size) return done
   }
+}
+
+/** The fd that has all of an open file's data, or `-errno`: EOPNOTSUPP while the data is in two files. */
+export function source(tree: Tree, id: number): number {
+  const handle = tree.handles.get(id)
+  if (handle === undefined) return -E.EBADF
+  return (handle.node.extra?.partial ?? null) === null ? current(tree, handle) : -E.EOPNOTSUPP
 }
 
 export function write(

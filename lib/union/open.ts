@@ -44,7 +44,7 @@ export function open(tree: Tree, node: Node, flags: number, kill: boolean, out: 
   const partial = node.extra?.partial ?? null
   const lower = node.upper !== Presence.Full && partial === null
   const fd = lower
-    ? openLower(tree, node)
+    ? openLower(tree, node, out)
     : partial !== null
       ? dup(partial.to)
       : openUpper(tree, node, passed(tree, flags))
@@ -69,8 +69,10 @@ function makeWritable(tree: Tree, node: Node, flags: number, size: number): numb
   return r < 0 || node.upper !== Presence.Meta ? r : begin(tree, node)
 }
 
-function openLower(tree: Tree, node: Node): number {
+/** An fd of a node's lower file. Says in `out.fresh` whether it was opened just now, and not lately. */
+function openLower(tree: Tree, node: Node, out: OpenResult): number {
   const kept = tree.lowerFiles.take(node.ino)
+  out.fresh = kept < 0
   if (kept >= 0) return kept
   tree.lowerFiles.newKey()
   return tree.layer(node.layer).open(node.lower)
@@ -99,6 +101,7 @@ function opened(tree: Tree, node: Node, fd: number, flags: number, lower: boolea
   out.backingFd = passthrough ? fd : -1
   out.backingKey = key
   out.keepCache = mode === OpenMode.Cached
+  out.fresh = lower && out.fresh && mode === OpenMode.Cached && extra.opens === 1
 }
 
 /** A lower file known by several names may be swapped only if the kernel can be made to forget the other names. */

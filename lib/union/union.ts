@@ -19,7 +19,7 @@ import { getxattrAsLower, listxattrAsLower } from './as-lower.js'
 import { enter, FOREVER, getattr, setattr } from './attributes.js'
 import { link, make } from './create.js'
 import type { Caller, DirSink, Entry, Filesystem, Host, Io, NodeId, OpenResult, SetAttr } from './filesystem.js'
-import { copyFileRange, fallocate, fsync, fsyncdir, lseek, read, write } from './io.js'
+import { copyFileRange, fallocate, fsync, fsyncdir, lseek, read, source, write } from './io.js'
 import { ioctl, statfs } from './ioctls.js'
 import { lookup } from './lookup.js'
 import { type Node, Presence } from './node.js'
@@ -178,6 +178,10 @@ export class Union implements Filesystem {
 
   read(_node: NodeId, handle: number, size: number, position: number, into: Io, at: number): number {
     return read(this.#tree, handle, size, position, into, at)
+  }
+
+  source(_node: NodeId, handle: number): number {
+    return source(this.#tree, handle)
   }
 
   write(

@@ -1,7 +1,7 @@
 /**
  * Owns the test filesystem: one directory shown as it is, so that the session can be tested without a union.
  * Node ids are given to paths and never change; names under `slow` directories are read after a deferred
- * job, those under `synced` after an fsync.
+ * job, those under `synced` after an fsync. Names that begin with `fresh` are opened, to be read, as files nobody has read lately.
  */
 import { E } from '../../lib/errno.js'
 import {
@@ -32,6 +32,9 @@ export interface MirrorOptions {
   /** Reading the file `gated` waits, and with it the whole server, until the first number here is no longer 0. */
   readonly gate?: Int32Array
 }
+
+/** So many bytes of the file `broken` can be read. */
+export const SOUND = 128 << 10
 
 export class Mirror implements Filesystem {
   host!: Host
@@ -201,7 +204,9 @@ export class Mirror implements Filesystem {
         },
       })
     }
-    return this.#opened(file.openat(this.#root, path, this.#flags(flags)), out)
+    const r = this.#opened(file.openat(this.#root, path, this.#flags(flags)), out)
+    out.fresh = out.keepCache = path.startsWith('./fresh') && (flags & O.ACCMODE) === O.RDONLY
+    return r
   }
 
   /** With write-back the kernel also reads, and places appended data itself. */
@@ -219,6 +224,7 @@ export class Mirror implements Filesystem {
     out.backingFd = fd
     out.backingKey = 0
     out.keepCache = false
+    out.fresh = false
     return 0
   }
 
@@ -244,7 +250,12 @@ export class Mirror implements Filesystem {
   read(node: NodeId, handle: number, size: number, position: number, into: Io, at: number): number {
     const { gate } = this.#options
     if (gate !== undefined && this.#paths.get(node) === './gated') Atomics.wait(gate, 0, 0)
+    if (this.#paths.get(node) === './broken' && position + size > SOUND) return -E.EIO
     return file.preadAt(handle, into.address + at, size, position)
+  }
+
+  source(node: NodeId, handle: number): number {
+    return this.#paths.get(node) === './gated' || this.#paths.get(node) === './broken' ? -E.EOPNOTSUPP : handle
   }
 
   write(_: Caller, __: NodeId, handle: number, size: number, position: number, from: Io, at: number): number {

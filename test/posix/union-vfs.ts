@@ -58,7 +58,14 @@ export class UnionVfs implements Vfs {
   #plus = false
   readonly #buffer = alloc(IO_SIZE)
   readonly #io = { buffer: this.#buffer, address: addressOf(this.#buffer) }
-  readonly #open: OpenResult = { handle: 0, mode: OpenMode.Cached, backingFd: -1, backingKey: 0, keepCache: false }
+  readonly #open: OpenResult = {
+    handle: 0,
+    mode: OpenMode.Cached,
+    backingFd: -1,
+    backingKey: 0,
+    keepCache: false,
+    fresh: false,
+  }
 
   attach(fs: Filesystem, options: HostOptions): void {
     this.#fs = fs

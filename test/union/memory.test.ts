@@ -118,7 +118,7 @@ else {
 
   t.test('churn: names made and removed leave no node, handle or id behind', async t => {
     const entry = newEntry()
-    const open: OpenResult = { handle: 0, mode: 0, backingFd: -1, backingKey: 0, keepCache: false }
+    const open: OpenResult = { handle: 0, mode: 0, backingFd: -1, backingKey: 0, keepCache: false, fresh: false }
     let highest = 0
     const generations = new Set<number>()
     for (let i = 0; i < 3000; i++) {
