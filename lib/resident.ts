@@ -15,7 +15,8 @@ export const residentFlags: readonly string[] = ['--min-semi-space-size=2', '--m
 export function optimizeLater(): void {
   if (!process.versions.v8.startsWith('11.')) return
   const { setFlagsFromString } = process.getBuiltinModule('node:v8')
-  for (const flag of ['--interrupt-budget=200000', '--max-inlined-bytecode-size-cumulative=150']) setFlagsFromString(flag)
+  for (const flag of ['--interrupt-budget=200000', '--max-inlined-bytecode-size-cumulative=150'])
+    setFlagsFromString(flag)
 }
 
 /** Of this process, less what is not meant for others: Node reads all of NODE_EXTRA_CA_CERTS at its start, for 40 ms. */

@@ -47,7 +47,7 @@ assert open('d/f').read() == 'data\\nwritten' and reader.read() == 'ata\\n'
 os.rename('d/deep', 'moved')
 os.chmod('moved/f', 0o600)
 os.remove('d/f')
-print(os.listdir('.'), open('moved/f').read())`),
+print(sorted(os.listdir('.')), open('moved/f').read())`),
     "['d', 'moved'] more\n\n",
   )
   // The server's own descriptors, as /proc gives them: through those of the lower nobody can write, whatever the server does.
