@@ -71,8 +71,6 @@ async function git(b: Bench, values: Record<string, number>): Promise<void> {
   values['git-status'] = await timed(b, 'git-status', 'git', ...config, 'status')
 }
 
-const GCC_RUNS = 40
-
 export const compile: Group = {
   name: 'compile',
   lowers: 'toolchain',
@@ -83,7 +81,8 @@ export const compile: Group = {
   async run(b) {
     if (!existsSync(join(b.point, 'usr/bin/gcc'))) return {}
     execFileSync('tar', ['-C', b.point, '-xf', b.material.sourceTar])
-    const files = Array.from({ length: GCC_RUNS }, (_, i) => `/source/module${i % 40}/part${i % 7}/file${i}.c`)
+    const { gccRuns } = b.material.sizes
+    const files = Array.from({ length: gccRuns }, (_, i) => `/source/module${i % 40}/part${i % 7}/file${i}.c`)
     const gcc = async (file: string, object: string): Promise<void> => {
       const words = [b.point, '/usr/bin/gcc', '-O1', '-c', file, '-o', object]
       const child = spawn('chroot', words, { stdio: ['ignore', 'ignore', 'inherit'] })
@@ -93,7 +92,7 @@ export const compile: Group = {
     const [first = ''] = files
     await gcc(first, '/warm.o')
     const seconds = async (row: string, work: () => Promise<void>): Promise<number> =>
-      b.during(row, GCC_RUNS, async () => {
+      b.during(row, gccRuns, async () => {
         const start = process.hrtime.bigint()
         await work()
         return Number(process.hrtime.bigint() - start) / 1e9

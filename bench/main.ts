@@ -58,7 +58,7 @@ const wantedRows = new Set(
       .map(row => row.id),
   ),
 )
-const spaces = options.space?.split(',') ?? ['root', 'rootless']
+const spaces = options.space?.split(',') ?? (quick ? ['root'] : ['root', 'rootless'])
 const samples: Sample[] = []
 
 if (options.from !== undefined) {
@@ -152,7 +152,7 @@ async function measureAll(
 }
 
 function choosePeers(space: Sample['space']): Peer[] {
-  const wanted = options.peers?.split(',') ?? usualPeers
+  const wanted = options.peers?.split(',') ?? (quick ? usualPeers.filter(name => name !== 'plain') : usualPeers)
   const strangers = wanted.filter(name => !peers.some(peer => peer.name === name))
   if (strangers.length > 0) fail(`no peer ${strangers.join(', ')}; there are ${peers.map(p => p.name).join(', ')}`)
   return peers.filter(peer => {

@@ -24,6 +24,7 @@ export interface Sizes {
   readonly sources: number
   readonly packages: number
   readonly huge: number
+  readonly gccRuns: number
 }
 
 export const fullSizes: Sizes = {
@@ -33,8 +34,17 @@ export const fullSizes: Sizes = {
   sources: 1500,
   packages: 48,
   huge: 150_000,
+  gccRuns: 40,
 }
-export const quickSizes: Sizes = { entries: 5000, files: 4000, bigMiB: 128, sources: 400, packages: 8, huge: 15_000 }
+export const quickSizes: Sizes = {
+  entries: 2500,
+  files: 1500,
+  bigMiB: 128,
+  sources: 100,
+  packages: 4,
+  huge: 15_000,
+  gccRuns: 10,
+}
 
 /** What each of the sources begins with. */
 const INCLUDES = '#include <stdio.h>\n#include <stdlib.h>\n#include <string.h>\n'
