@@ -33,10 +33,13 @@ export function mountIndex(path: string): number {
   return r < 0 ? -1 : r
 }
 
-/** Resolves when the filesystem whose root the fd `root` is has no user any more (inotify(7), IN_UNMOUNT). The fd may be closed. */
+/**
+ * Resolves when the filesystem whose root the fd `root` is has no user any more (inotify(7), IN_UNMOUNT). The fd may be closed.
+ * Throws where the user has no more watches (fs.inotify.max_user_instances).
+ */
 export function filesystemGone(root: number): Promise<void> {
+  const watcher = watch(`/proc/self/fd/${root}`)
   return new Promise((resolve, reject) => {
-    const watcher = watch(`/proc/self/fd/${root}`)
     watcher.on('error', reject)
     watcher.on('change', () => {
       watcher.close()

@@ -76,8 +76,20 @@ export class Overlay {
       this.close()
       throw error
     }
-    this.served = this.#index < 0 ? lowerOf(spec) : undefined
-    this.gone = this.#index < 0 ? undefined : filesystemGone(this.#index)
+    this.gone = this.#watchIndex()
+    this.served = this.gone === undefined ? lowerOf(spec) : undefined
+  }
+
+  /** Undefined where there is none, or inotify has no more watches for this user: then a server shows it, whose end is told. */
+  #watchIndex(): Promise<void> | undefined {
+    if (this.#index < 0) return undefined
+    try {
+      return filesystemGone(this.#index)
+    } catch {
+      close(this.#index)
+      this.#index = -1
+      return undefined
+    }
   }
 
   #takeUpper(spec: Upper): void {

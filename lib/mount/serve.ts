@@ -40,6 +40,7 @@ export async function serve(
 ): Promise<void> {
   const { spec, mountpoint, runRoot } = request
   checkMount(spec, mountpoint)
+  const reserved = reserve(runRoot)
   const overlay = await overlayOf(spec)
   const served = overlay === undefined ? spec : overlay.served
   const stack =
@@ -48,7 +49,6 @@ export async function serve(
       overlay?.close()
       throw error
     }))
-  const reserved = reserve(runRoot)
   const id = request.id ?? reserved.id
   const stats = reserved.stats.replace(reserved.id, id)
   const ready = (passthrough: boolean): void => {

@@ -1,0 +1,6 @@
+import { rootlessVerbs } from './rootless-verbs.js'
+
+rootlessVerbs([
+  { ids: true, driver: 'overlay' },
+  { ids: false, driver: 'overlay' },
+])
