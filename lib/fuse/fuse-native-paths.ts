@@ -11,7 +11,6 @@ import { O } from '../sys/constants.js'
 import { runJob } from '../sys/job.js'
 import { Stat } from '../sys/stat.js'
 import {
-  OpenMode,
   PENDING,
   ROOT,
   noChange,
@@ -22,7 +21,7 @@ import {
   type Host,
   type Job,
   type NodeId,
-  type OpenResult,
+  notOpened,
   type SetAttr,
 } from '../union/filesystem.js'
 import { direntArray } from './fuse-native-format.js'
@@ -43,14 +42,7 @@ export class Paths {
     supplementaryGid: -1,
   }
   readonly entry: Entry = { nodeid: 0, generation: 0, entryTimeout: 0, attrTimeout: 0, attr: new Stat() }
-  readonly opened: OpenResult = {
-    handle: 0,
-    mode: OpenMode.Cached,
-    backingFd: -1,
-    backingKey: 0,
-    keepCache: false,
-    fresh: false,
-  }
+  readonly opened = notOpened()
   readonly #log: (message: string) => void
   readonly #known: LRUCache<string, NodeId>
   /** The inode of each open handle. It holds a lookup of its own, for the path may be evicted or renamed. */

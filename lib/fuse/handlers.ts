@@ -6,15 +6,7 @@
  * Invariant: a result is a payload length >= 0, `-errno`, PENDING, or NO_REPLY; nothing is allocated on the way.
  */
 import { E } from '../errno.js'
-import {
-  PENDING,
-  ROOT,
-  noChange,
-  type Entry,
-  type Filesystem,
-  type OpenResult,
-  type SetAttr,
-} from '../union/filesystem.js'
+import { PENDING, ROOT, noChange, type Entry, type Filesystem, notOpened, type SetAttr } from '../union/filesystem.js'
 import { Stat, StatFs } from '../sys/stat.js'
 import { Dirents } from './dirents.js'
 import type { Agreed } from './negotiate.js'
@@ -74,7 +66,7 @@ export class Handlers {
   #tree: boolean
   readonly #dirents: Dirents
   readonly #entry: Entry = { nodeid: 0, generation: 0, entryTimeout: 0, attrTimeout: 0, attr: new Stat() }
-  readonly #opened: OpenResult = { handle: 0, mode: 0, backingFd: -1, backingKey: 0, keepCache: false, fresh: false }
+  readonly #opened = notOpened()
   readonly #st = new Stat()
   readonly #statfs = new StatFs()
   readonly #setattr: SetAttr = noChange()

@@ -6,7 +6,7 @@
 import { accessSync, constants, existsSync, realpathSync, statSync } from 'node:fs'
 import { sep } from 'node:path'
 import { MountError, type MountCode } from './failure.js'
-import { fuseMounts } from './mount-table.js'
+import { ownMounts } from './mount-table.js'
 import type { MountSpec } from './spec.js'
 
 /** Throws MountError when `spec` cannot be mounted on `mountpoint` (undefined: nowhere in the tree yet). */
@@ -55,7 +55,7 @@ function checkUpper(spec: MountSpec, lowers: readonly string[]): string | undefi
 
 function checkMountpoint(mountpoint: string, upper: string | undefined): void {
   // A mount whose server died says ENOTCONN to stat: find it in the kernel's table, which asks nobody.
-  if (fuseMounts().some(mount => mount.mountpoint === mountpoint))
+  if (ownMounts().some(mount => mount.mountpoint === mountpoint))
     throw new MountError('MOUNTPOINT_BUSY', `mount ${mountpoint}: lamina is mounted there already`, mountpoint)
   const path = directory('on', mountpoint, 'MOUNTPOINT_NOT_FOUND', 'MOUNTPOINT_NOT_DIRECTORY', 'NOT_PERMITTED', 0)
   if (upper !== undefined && isInside(path, upper))

@@ -4,10 +4,8 @@
  */
 import { readFileSync } from 'node:fs'
 
-export interface FuseMount {
+export interface OwnMount {
   readonly mountpoint: string
-  /** N of the device 0:N, the connection's name under /sys/fs/fuse/connections. */
-  readonly device: number
   readonly source: string
   readonly readOnly: boolean
 }
@@ -18,8 +16,8 @@ function isOurs(type: string, source: string): boolean {
 }
 
 /** Our mounts in this mount namespace, oldest first: of several on one path the last is seen. */
-export function fuseMounts(): FuseMount[] {
-  const found: FuseMount[] = []
+export function ownMounts(): OwnMount[] {
+  const found: OwnMount[] = []
   for (const line of readFileSync('/proc/self/mountinfo', 'latin1').split('\n')) {
     const [left = '', right = ''] = line.split(' - ')
     const [type = '', source = ''] = right.split(' ')
@@ -27,7 +25,6 @@ export function fuseMounts(): FuseMount[] {
     const fields = left.split(' ')
     found.push({
       mountpoint: unescape(fields[4] ?? ''),
-      device: Number((fields[2] ?? '').split(':')[1]),
       source: unescape(source),
       readOnly: (fields[5] ?? '').split(',').includes('ro'),
     })

@@ -7,15 +7,15 @@
  * Needs Linux 6.16 for userxattr on data-only lowers, 6.8 for `lowerdir+`.
  * Invariant: the thread that serves the lower never makes the calls that ask it.
  */
-import { existsSync, rmSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { bytesOf } from '../bytes.js'
 import { E, errnoName, FsError } from '../errno.js'
 import { MOUNT_ATTR, O } from '../sys/constants.js'
 import { close, openat } from '../sys/file.js'
 import { FSCONFIG, fsconfigInThread, fsErrors, fsmount, fsopen } from '../sys/mount.js'
-import { markVolatile, refuseLostVolatile } from '../union/volatile.js'
-import { lockWork, REDIRECTS } from '../union/work.js'
+import { markVolatile, refuseLostVolatile, VOLATILE_MARK } from '../union/volatile.js'
+import { lockWork, REDIRECTS, removeTree } from '../union/work.js'
 import { MountError } from './failure.js'
 import { inInitialUserNamespace, mayMount } from './privilege.js'
 import { filesystemGone, mountIndex } from './kernel-index.js'
@@ -23,22 +23,18 @@ import { isWritable, type MountSpec } from './spec.js'
 import { stackDepth, workFailure } from './stack.js'
 
 /** The mount that our server serves for the kernel's to stand on. */
-function lowerOf(spec: MountSpec): MountSpec {
+function lowerOf(spec: MountSpec, trusted: boolean): MountSpec {
   const { upper, lowers } = spec
   return {
     lowers: upper === undefined || isWritable(spec) ? lowers : [{ kind: 'directory', path: upper }, ...lowers],
     readOnly: true,
-    asLower: trusted() ? 'trusted' : 'user',
+    asLower: trusted ? 'trusted' : 'user',
     allowOther: true,
     ...(spec.ids === undefined ? {} : { ids: spec.ids }),
     ...(spec.acl === undefined ? {} : { acl: spec.acl }),
     ...(spec.passthrough === undefined ? {} : { passthrough: spec.passthrough }),
     ...(spec.source === undefined ? {} : { source: spec.source }),
   }
-}
-
-function trusted(): boolean {
-  return inInitialUserNamespace()
 }
 
 type Upper = MountSpec & { readonly upper: string; readonly work: string }
@@ -57,6 +53,8 @@ export class Overlay {
   /** Resolves when the mount is gone, where no server's end says so. */
   readonly gone: Promise<void> | undefined
   readonly #spec: MountSpec
+  /** Bookkeeping is in `trusted.` attributes. */
+  readonly #trusted = inInitialUserNamespace()
   #lock = -1
   #index = -1
 
@@ -71,13 +69,13 @@ export class Overlay {
     else if (!spec.lowers.some(lower => lower.kind === 'index'))
       throw new MountError('UNSUPPORTED', 'mount: the driver overlay needs an upper directory, or an image')
     try {
-      this.#index = trusted() ? kernelIndex(spec) : -1
+      this.#index = this.#trusted ? kernelIndex(spec) : -1
     } catch (error) {
       this.close()
       throw error
     }
     this.gone = this.#watchIndex()
-    this.served = this.gone === undefined ? lowerOf(spec) : undefined
+    this.served = this.gone === undefined ? lowerOf(spec, this.#trusted) : undefined
   }
 
   /** Undefined where there is none, or inotify has no more watches for this user: then a server shows it, whose end is told. */
@@ -94,7 +92,7 @@ export class Overlay {
 
   #takeUpper(spec: Upper): void {
     const { upper, work } = spec
-    if (!trusted() && existsSync(join(work, REDIRECTS)))
+    if (!this.#trusted && existsSync(join(work, REDIRECTS)))
       throw new MountError(
         'UPPER_UNSUPPORTED',
         `mount upper ${upper}: the driver fuse has written it, and may have left what overlayfs does not follow here`,
@@ -102,7 +100,7 @@ export class Overlay {
       )
     try {
       this.#lock = lockWork(bytesOf(work))
-      this.#clearVolatile()
+      this.#inWork(fd => clearVolatile(fd, work))
     } catch (error) {
       this.close()
       throw workFailure(error, spec)
@@ -128,7 +126,8 @@ export class Overlay {
     try {
       if (context < 0) throw refused('fsopen', context, [])
       for (const [key, value] of this.#settings(tree)) {
-        const r = await fsconfigInThread(context, value === null ? FSCONFIG.SET_FLAG : FSCONFIG.SET_STRING, key, value)
+        const command = value === undefined ? FSCONFIG.SET_FLAG : FSCONFIG.SET_STRING
+        const r = await fsconfigInThread(context, command, key, value ?? null)
         if (r < 0) throw refused(key, r, fsErrors(context))
       }
       const made = await fsconfigInThread(context, FSCONFIG.CMD_CREATE, null, null)
@@ -144,34 +143,20 @@ export class Overlay {
     }
   }
 
-  #settings(tree: number): [key: string, value: string | null][] {
-    const { source, upper, work, lowers, volatile } = this.#spec
+  /** In the order in which the kernel takes them; a flag has no value. */
+  #settings(tree: number): readonly (readonly [key: string, value?: string])[] {
+    const { source, upper = '', work = '', lowers, volatile } = this.#spec
     const objects = new Set(lowers.flatMap(lower => (lower.kind === 'index' ? [lower.objects] : [])))
-    return [
-      ['source', bytesOf(source ?? 'lamina')],
-      ...(trusted()
-        ? ([
-            ['metacopy', 'on'],
-            ['redirect_dir', 'on'],
-          ] as [string, string][])
-        : ([['userxattr', null]] as [string, null][])),
-      ['lowerdir+', `/proc/self/fd/${tree}`],
-      ...[...objects].map((path): [string, string] => ['datadir+', bytesOf(path)]),
-      ...(isWritable(this.#spec)
-        ? ([
-            ['upperdir', bytesOf(upper ?? '')],
-            ['workdir', bytesOf(work ?? '')],
-          ] as [string, string][])
-        : ([['ro', null]] as [string, null][])),
-      ...(volatile === true && isWritable(this.#spec) ? ([['volatile', null]] as [string, null][]) : []),
-    ]
-  }
-
-  /** The kernel refuses an upper whose volatile mount has ended, for it cannot tell that the machine has not gone down since. */
-  #clearVolatile(): void {
-    const work = this.#spec.work ?? ''
-    this.#inWork(fd => refuseLostVolatile(fd, work))
-    rmSync(join(work, 'work', 'incompat', 'volatile'), { recursive: true, force: true })
+    const settings: [key: string, value?: string][] = [['source', bytesOf(source ?? 'lamina')]]
+    if (this.#trusted) settings.push(['metacopy', 'on'], ['redirect_dir', 'on'])
+    else settings.push(['userxattr'])
+    settings.push(['lowerdir+', `/proc/self/fd/${tree}`])
+    for (const path of objects) settings.push(['datadir+', bytesOf(path)])
+    if (isWritable(this.#spec)) {
+      settings.push(['upperdir', bytesOf(upper)], ['workdir', bytesOf(work)])
+      if (volatile === true) settings.push(['volatile'])
+    } else settings.push(['ro'])
+    return settings
   }
 
   #inWork(then: (fd: number) => void): void {
@@ -184,6 +169,13 @@ export class Overlay {
       close(fd)
     }
   }
+}
+
+/** The kernel refuses an upper whose volatile mount has ended, for it cannot tell that the machine has not gone down since. */
+function clearVolatile(fd: number, work: string): void {
+  refuseLostVolatile(fd, work)
+  const r = removeTree(fd, VOLATILE_MARK)
+  if (r < 0 && r !== -E.ENOENT) throw new FsError(r, 'remove', `${work}/work/${VOLATILE_MARK}`)
 }
 
 function refused(what: string, r: number, reasons: readonly string[]): MountError {

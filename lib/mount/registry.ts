@@ -6,7 +6,7 @@
  */
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statfs, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { fuseMounts } from './mount-table.js'
+import { ownMounts } from './mount-table.js'
 import type { MountSpec } from './spec.js'
 
 export interface MountRecord {
@@ -97,7 +97,7 @@ const ANSWER_MS = 5000
 
 /** What state a mount is in. Asks the mount by statfs, which a dead one answers ENOTCONN, cached or not. */
 export async function stateOf(record: MountRecord): Promise<MountState> {
-  const mounted = fuseMounts().some(mount => mount.mountpoint === record.mountpoint)
+  const mounted = ownMounts().some(mount => mount.mountpoint === record.mountpoint)
   if (!mounted) return isAlive(record) ? 'serving' : 'gone'
   if (!isAlive(record)) return 'dead'
   let timer: NodeJS.Timeout | undefined

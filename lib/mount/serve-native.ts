@@ -12,7 +12,7 @@ import { O, POLL } from '../sys/constants.js'
 import { pollAsync } from '../sys/event.js'
 import { close, open } from '../sys/file.js'
 import { MountError } from './failure.js'
-import { fuseMounts } from './mount-table.js'
+import { ownMounts } from './mount-table.js'
 import { isWritable } from './spec.js'
 import type { ServeRequest } from './serve.js'
 import type { Stack } from './stack.js'
@@ -51,6 +51,6 @@ const LOOK_MS = 1000
 async function gone(mountpoint: string): Promise<void> {
   const table = open('/proc/self/mountinfo', O.RDONLY)
   if (table < 0) throw new FsError(table, 'open', '/proc/self/mountinfo')
-  while (fuseMounts().some(mount => mount.mountpoint === mountpoint)) await pollAsync(table, POLL.PRI, LOOK_MS)
+  while (ownMounts().some(mount => mount.mountpoint === mountpoint)) await pollAsync(table, POLL.PRI, LOOK_MS)
   close(table)
 }

@@ -42,13 +42,12 @@ export async function serve(
   checkMount(spec, mountpoint)
   const reserved = reserve(runRoot)
   const overlay = await overlayOf(spec)
-  const served = overlay === undefined ? spec : overlay.served
-  const stack =
-    served &&
-    (await openStack(served).catch((error: unknown) => {
-      overlay?.close()
-      throw error
-    }))
+  const closing = (error: unknown): never => {
+    overlay?.close()
+    throw error
+  }
+  const served = overlay?.served ?? spec
+  const stack = overlay?.gone === undefined ? await openStack(served).catch(closing) : undefined
   const id = request.id ?? reserved.id
   const stats = reserved.stats.replace(reserved.id, id)
   const ready = (passthrough: boolean): void => {
@@ -65,7 +64,7 @@ export async function serve(
     }
     register(runRoot, record)
     onReady(record)
-    optimizeLater()
+    if (stack !== undefined) optimizeLater()
   }
   let asked = 0
   const stop = (): void => {
@@ -80,14 +79,16 @@ export async function serve(
   process.on('SIGINT', stop)
   process.on('SIGHUP', ignore)
   try {
-    if (stack === undefined || served === undefined) {
-      put(await (overlay as Overlay).mount(), mountpoint)
+    if (overlay?.gone !== undefined) {
+      put(await overlay.mount(), mountpoint)
       ready(true)
-      await overlay?.gone
-    } else if (spec.transport === 'fuse-native') {
-      const { serveNative } = await import('./serve-native.js')
-      await serveNative(request, stack, () => ready(false), log)
-    } else await serveDirect(served, mountpoint, overlay, stack, stats, ready, log)
+      await overlay.gone
+    } else if (stack !== undefined) {
+      if (spec.transport === 'fuse-native') {
+        const { serveNative } = await import('./serve-native.js')
+        await serveNative(request, stack, () => ready(false), log)
+      } else await serveDirect(served, mountpoint, overlay, stack, stats, ready, log)
+    }
   } finally {
     overlay?.close()
     process.off('SIGTERM', stop)

@@ -89,8 +89,8 @@ async function run(
 ): Promise<MountServer> {
   checkMount(spec, mountpoint)
   const overlay = await overlayOf(spec)
-  const served = overlay === undefined ? spec : overlay.served
-  if (served === undefined) return make(await withoutServer(overlay as Overlay, mountpoint))
+  if (overlay?.gone !== undefined) return make(await withoutServer(overlay, overlay.gone, mountpoint))
+  const served = overlay?.served ?? spec
   const log = options.log ?? (line => process.stderr.write(`${line}\n`))
   const counters = sharedCounters()
   const wake = createWake()
@@ -127,10 +127,7 @@ async function run(
     }
     try {
       if (overlay !== undefined) mountFd = await overlay.mount(mountFd)
-      if (mountpoint !== undefined) {
-        put(mountFd, mountpoint)
-        mountFd = -1
-      }
+      mountFd = placed(mountFd, mountpoint)
     } catch (error) {
       await ended
       throw error
@@ -139,15 +136,18 @@ async function run(
   return make({ ended, passthrough: passthrough || overlay !== undefined, mountpoint, mountFd, counters })
 }
 
+/** Puts the detached mount on `mountpoint`, if there is one: then -1, else `mountFd`. Throws MountError. */
+function placed(mountFd: number, mountpoint: string | undefined): number {
+  if (mountpoint === undefined) return mountFd
+  put(mountFd, mountpoint)
+  return -1
+}
+
 /** The kernel has all it needs: there is nothing to serve, only an end to wait for. */
-async function withoutServer(overlay: Overlay, mountpoint: string | undefined): Promise<Fields> {
-  const ended = (overlay.gone as Promise<void>).then(() => overlay.close())
+async function withoutServer(overlay: Overlay, gone: Promise<void>, mountpoint: string | undefined): Promise<Fields> {
+  const ended = gone.then(() => overlay.close())
   try {
-    let mountFd = await overlay.mount()
-    if (mountpoint !== undefined) {
-      put(mountFd, mountpoint)
-      mountFd = -1
-    }
+    const mountFd = placed(await overlay.mount(), mountpoint)
     return { ended, passthrough: true, mountpoint, mountFd, counters: sharedCounters() }
   } catch (error) {
     await ended

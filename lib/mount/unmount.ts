@@ -6,7 +6,7 @@ import { bytesOf } from '../bytes.js'
 import { E, errnoName } from '../errno.js'
 import { unmount } from '../fuse/mount.js'
 import { MountError } from './failure.js'
-import { fuseMounts } from './mount-table.js'
+import { ownMounts } from './mount-table.js'
 import { deregister, isAlive, records, type MountRecord } from './registry.js'
 
 export interface UnmountOptions {
@@ -25,7 +25,7 @@ export async function unmountPath(runRoot: string, path: string, options: Unmoun
   const named = listed.find(record => record.id === path)
   const mountpoint = named?.mountpoint ?? path
   const record = named ?? listed.findLast(entry => entry.mountpoint === mountpoint)
-  const mounted = fuseMounts().some(mount => mount.mountpoint === mountpoint)
+  const mounted = ownMounts().some(mount => mount.mountpoint === mountpoint)
   if (!mounted) {
     if (record === undefined || isAlive(record))
       throw new MountError('NOT_MOUNTED', `unmount ${path}: lamina is not mounted there`, path)

@@ -12,6 +12,7 @@ export function inspectContainer(container: Container, root: string): Record<str
   const { config, state, directory, id } = container
   const status = liveStatus(container)
   const running = status === 'running' || status === 'paused'
+  const driver = config.driver ?? 'fuse'
   return {
     Id: id,
     Created: config.created,
@@ -46,12 +47,12 @@ export function inspectContainer(container: Container, root: string): Record<str
     LogPath: join(directory, 'log'),
     Name: `/${config.name}`,
     RestartCount: state.restartCount,
-    Driver: config.driver ?? 'fuse',
+    Driver: driver,
     Platform: 'linux',
     ExecIDs: null,
     HostConfig: hostConfig(config),
     GraphDriver: {
-      Name: config.driver ?? 'fuse',
+      Name: driver,
       Data: { UpperDir: join(directory, 'upper'), WorkDir: join(directory, 'work') },
     },
     Mounts: config.mounts.map(m => ({

@@ -144,7 +144,7 @@ export function syncfs(fd: number): number {
   return ret(c.syncfs(fd) as number)
 }
 
-/** syncfs(2) on a thread of the pool. 0, or -1 for any error. */
+/** syncfs(2) on a thread of the pool. 0 or `-errno`. */
 export function syncfsInThread(fd: number): Promise<number> {
   return syscallInThread(NRA.syncfs, fd)
 }

@@ -25,18 +25,16 @@ const offsetView = new DataView(offset.buffer, offset.byteOffset, 8)
 export interface Pipe {
   readonly from: number
   readonly to: number
-  /** Pages it holds, whole or in part. */
-  readonly pages: number
 }
 
-/** A pipe for `pages` pages. `-errno`: EMFILE, and EPERM where the user's pipes have all the pages they may (pipe(7)). */
+/** A pipe for `pages` pages, whole or in part. `-errno`: EMFILE, and EPERM where the user's pipes have all the pages they may (pipe(7)). */
 export function pipe(pages: number): Pipe | number {
   const r = ret(c.pipe2(fdsAddress, O.CLOEXEC | O.NONBLOCK) as number)
   if (r < 0) return r
   const [from, to] = [fds.readInt32LE(0), fds.readInt32LE(4)]
   const size = ret(c.fcntl(to, F_SETPIPE_SZ, pages * PAGE) as number)
-  if (size >= pages * PAGE) return { from, to, pages: size / PAGE }
-  closePipe({ from, to, pages: 0 })
+  if (size >= pages * PAGE) return { from, to }
+  closePipe({ from, to })
   return size
 }
 

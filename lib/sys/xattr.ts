@@ -30,6 +30,12 @@ const ROOM = 1024
 const value = scratch(SIZE_MAX)
 const valueAddress = addressOf(value)
 
+/** What `call` answers when `value` is offered to it: a little of it, then all. */
+function inRoom(call: (room: number) => number): number {
+  const n = ret(call(ROOM))
+  return n === -E.ERANGE ? ret(call(SIZE_MAX)) : n
+}
+
 /** The path by which xattr calls reach `name` below `dirfd`; '' is the directory (or file) `dirfd` itself, followed. */
 function reach(dirfd: number, name: string): string {
   return name === '' ? `/proc/self/fd/${dirfd}/.` : `/proc/self/fd/${dirfd}/${name}`
@@ -48,8 +54,7 @@ function splitNames(n: number): string[] | number {
 export function getxattrat(dirfd: number, path: string, name: string): Buffer | number {
   const at = cpath(reach(dirfd, path))
   const nameAt = cpath2(name)
-  const n = ret(c.lgetxattr(at, nameAt, valueAddress, ROOM) as number)
-  return copyOut(n === -E.ERANGE ? ret(c.lgetxattr(at, nameAt, valueAddress, SIZE_MAX) as number) : n)
+  return copyOut(inRoom(room => c.lgetxattr(at, nameAt, valueAddress, room) as number))
 }
 
 /** Length of an attribute's value, or `-errno`: tells whether it is there, copying nothing. */
@@ -67,8 +72,7 @@ export function setxattrat(dirfd: number, path: string, name: string, data: Uint
 /** Names of all attributes that this process may see, or `-errno`. */
 export function listxattrat(dirfd: number, path: string): string[] | number {
   const at = cpath(reach(dirfd, path))
-  const n = ret(c.llistxattr(at, valueAddress, ROOM) as number)
-  return splitNames(n === -E.ERANGE ? ret(c.llistxattr(at, valueAddress, SIZE_MAX) as number) : n)
+  return splitNames(inRoom(room => c.llistxattr(at, valueAddress, room) as number))
 }
 
 export function removexattrat(dirfd: number, path: string, name: string): number {
@@ -78,8 +82,7 @@ export function removexattrat(dirfd: number, path: string, name: string): number
 /** `getxattrat` of an open file (not O_PATH). */
 export function fgetxattr(fd: number, name: string): Buffer | number {
   const nameAt = cpath(name)
-  const n = ret(c.fgetxattr(fd, nameAt, valueAddress, ROOM) as number)
-  return copyOut(n === -E.ERANGE ? ret(c.fgetxattr(fd, nameAt, valueAddress, SIZE_MAX) as number) : n)
+  return copyOut(inRoom(room => c.fgetxattr(fd, nameAt, valueAddress, room) as number))
 }
 
 export function fsetxattr(fd: number, name: string, data: Uint8Array, flags = 0): number {
@@ -89,8 +92,7 @@ export function fsetxattr(fd: number, name: string, data: Uint8Array, flags = 0)
 }
 
 export function flistxattr(fd: number): string[] | number {
-  const n = ret(c.flistxattr(fd, valueAddress, ROOM) as number)
-  return splitNames(n === -E.ERANGE ? ret(c.flistxattr(fd, valueAddress, SIZE_MAX) as number) : n)
+  return splitNames(inRoom(room => c.flistxattr(fd, valueAddress, room) as number))
 }
 
 export function fremovexattr(fd: number, name: string): number {

@@ -8,7 +8,7 @@
 import { DT } from '../sys/constants.js'
 import { Stat } from '../sys/stat.js'
 import { listingOf } from './list.js'
-import { foresee, NEEDS_NODE } from './listed.js'
+import { foresee, hasNode, NEEDS_NODE } from './listed.js'
 import type { Listing } from './listing.js'
 import { lookupAt } from './lookup.js'
 import { DirKind, type Node } from './node.js'
@@ -98,10 +98,8 @@ export class Ahead {
     const { node, listing, from, at } = prepared
     const end = Math.min(listing.length, from + AHEAD, at + STEP)
     if (at >= end || node.dir?.listing !== listing || this.#tree.nodes.get(node.id) !== node) return false
-    const { children } = node.dir
     for (let i = at; i < end; i++) {
-      if (listing.isGone(i) || listing.childId(i) !== 0) continue
-      if (children !== null && children.size > 0 && children.has(listing.name(i))) continue
+      if (listing.isGone(i) || listing.childId(i) !== 0 || hasNode(node, listing, i)) continue
       if (foresee(this.#tree, node, listing, i, st, AHEAD) === NEEDS_NODE)
         lookupAt(this.#tree, node, listing.name(i), listing.at(i), st, listing.ino(i))
     }

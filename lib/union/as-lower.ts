@@ -7,31 +7,32 @@
  */
 import { E } from '../errno.js'
 import { EMPTY_SHA256, redirectOf } from '../layer/erofs-format.js'
+import { bareName, shownName, storedName } from '../layer/whiteout.js'
 import { S } from '../sys/constants.js'
 import type { Caller } from './filesystem.js'
 import type { Node } from './node.js'
 import type { Tree } from './tree.js'
 import { getxattr, listxattr } from './xattrs.js'
 
-const ESCAPE = 'overlay.'
 const NOTHING = Buffer.alloc(0)
 
 /** `prefix` is `trusted.overlay.` or `user.overlay.`, whichever the mount above reads. */
 export function getxattrAsLower(tree: Tree, node: Node, name: string, prefix: string): Buffer | number {
   if (!name.startsWith(prefix)) return getxattr(tree, node, name)
-  const rest = name.slice(prefix.length)
-  if (rest.startsWith(ESCAPE)) return getxattr(tree, node, prefix + rest.slice(ESCAPE.length))
-  if (rest !== 'metacopy' && rest !== 'redirect') return -E.ENODATA
+  const own = shownName(name)
+  if (own !== '') return getxattr(tree, node, own)
+  const bare = bareName(name)
+  if (bare !== 'metacopy' && bare !== 'redirect') return -E.ENODATA
   const hex = digestOf(tree, node)
   if (hex === undefined) return -E.ENODATA
-  return rest === 'metacopy' ? NOTHING : Buffer.from(redirectOf(hex), 'latin1')
+  return bare === 'metacopy' ? NOTHING : Buffer.from(redirectOf(hex), 'latin1')
 }
 
 /** Ours are left out: overlayfs asks for those by name, and shows none of them. */
 export function listxattrAsLower(tree: Tree, caller: Caller, node: Node, prefix: string): string[] | number {
   const names = listxattr(tree, caller, node)
   if (typeof names === 'number') return names
-  return names.map(name => (name.startsWith(prefix) ? prefix + ESCAPE + name.slice(prefix.length) : name))
+  return names.map(name => (name.startsWith(prefix) ? storedName(name) : name))
 }
 
 /** SHA-256 (hex) of the object that has a file's data; undefined where it has none, or is empty. */

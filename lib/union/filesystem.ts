@@ -68,6 +68,11 @@ export interface OpenResult {
   fresh: boolean
 }
 
+/** What nothing has been opened into yet. */
+export function notOpened(): OpenResult {
+  return { handle: 0, mode: OpenMode.Cached, backingFd: -1, backingKey: 0, keepCache: false, fresh: false }
+}
+
 /** setattr's request. `valid` says which fields count; values of SetAttrValid. */
 export interface SetAttr {
   valid: number

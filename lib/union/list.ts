@@ -40,7 +40,7 @@ export function listingOf(tree: Tree, node: Node, touch = false): Listing | numb
     if (r < 0) return r
     listing = new Listing(found)
   } else {
-    const settled = listing.settled()
+    const settled = listing.settled(found)
     if (settled === listing) return listing
     takeOver(tree, listing, settled)
     listing = settled
@@ -89,7 +89,7 @@ export function worthListing(tree: Tree, node: Node): void {
   if (--dir.patience < 0) listingOf(tree, node)
 }
 
-/** What `merge` has found. */
+/** What `merge` has found, or `settled` puts together. */
 const found = new Found()
 
 /** Gives entries of an index to `found`, where no name can meet another. */
@@ -195,7 +195,7 @@ export function subdirectories(tree: Tree, node: Node): number {
   if (dir.subdirs >= 0) return dir.subdirs
   let n = 0
   if (dir.listing !== null) {
-    const listing = dir.listing.settled()
+    const listing = dir.listing.settled(found)
     for (let i = 0; i < listing.length; i++) if (listing.type(i) === DT.DIR && !listing.isGone(i)) n++
   } else {
     if (merge(tree, node, false) < 0) return 0

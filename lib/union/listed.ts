@@ -21,6 +21,12 @@ export const NEEDS_NODE = 1
 
 const scratch = new Stat()
 
+/** Whether there is a node under the name of entry `i`. */
+export function hasNode({ dir }: Node, listing: Listing, i: number): boolean {
+  const children = dir?.children ?? null
+  return children !== null && children.size > 0 && children.has(listing.name(i))
+}
+
 /**
  * Fills `st` with the attributes of entry `i`, of which there is no node: 0 when it can do without one, NEEDS_NODE, or
  * `-errno`.

@@ -11,7 +11,7 @@ import { S } from '../sys/constants.js'
 import {
   AT_SHIFT,
   direntType,
-  Found,
+  type Found,
   hashAt,
   hashOf,
   isOnly,
@@ -171,10 +171,10 @@ export class Listing {
     this.#setPlace(i, this.type(i) | (UPPER << AT_SHIFT) | (length << LENGTH_SHIFT))
   }
 
-  /** This listing with the added entries in their places. Listed children stay with this one. */
-  settled(): Listing {
+  /** This listing with the added entries in their places, put together in `all`. Listed children stay with this one. */
+  settled(all: Found): Listing {
     if (this.added === null || this.added.size === 0) return this
-    const all = new Found()
+    all.clear()
     for (let i = 0; i < this.length; i++) {
       if (this.isGone(i)) continue
       all.push(this.name(i), this.#byte(i), this.at(i), this.ino(i))

@@ -9,7 +9,7 @@ import type { Ahead } from './ahead.js'
 import { enter, FOREVER, statNode } from './attributes.js'
 import type { DirSink, Entry } from './filesystem.js'
 import { listingOf } from './list.js'
-import { forgetListed, list, NEEDS_NODE, peek } from './listed.js'
+import { forgetListed, hasNode, list, NEEDS_NODE, peek } from './listed.js'
 import type { Listing } from './listing.js'
 import { lookupAt } from './lookup.js'
 import type { Node } from './node.js'
@@ -98,11 +98,6 @@ function listedAt(tree: Tree, parent: Node, listing: Listing, i: number): number
   entry.entryTimeout = FOREVER
   entry.attrTimeout = FOREVER
   return id
-}
-
-function hasNode({ dir }: Node, listing: Listing, i: number): boolean {
-  const children = dir?.children ?? null
-  return children !== null && children.size > 0 && children.has(listing.name(i))
 }
 
 /** The node of entry `i`, its attributes in `entry.attr`; or `-errno`. */

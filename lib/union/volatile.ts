@@ -9,11 +9,12 @@ import { close, openat, pread } from '../sys/file.js'
 import { mutate } from './mutate.js'
 
 const INCOMPAT = 'incompat'
-const MARK = `${INCOMPAT}/volatile`
+/** Below `W/work`. */
+export const VOLATILE_MARK = `${INCOMPAT}/volatile`
 
 /** Throws FsError EUCLEAN when the machine went down since `W/work` (its fd) was marked. `path` is W, for the message. */
 export function refuseLostVolatile(work: number, path: string): void {
-  const fd = openat(work, MARK, O.RDONLY | O.DIRECTORY)
+  const fd = openat(work, VOLATILE_MARK, O.RDONLY | O.DIRECTORY)
   if (fd < 0) return
   let sameBoot = false as boolean
   listdir(fd, name => {
@@ -25,7 +26,7 @@ export function refuseLostVolatile(work: number, path: string): void {
 
 /** Marks `W/work` (its fd). The kernel's own mark may be there already. Throws FsError. */
 export function markVolatile(work: number, path: string): void {
-  for (const name of [INCOMPAT, MARK, `${MARK}/${bootId()}`]) {
+  for (const name of [INCOMPAT, VOLATILE_MARK, `${VOLATILE_MARK}/${bootId()}`]) {
     const r = mutate.mkdirat(work, name, 0o700)
     if (r < 0 && r !== -E.EEXIST) throw new FsError(r, 'mkdir', `${path}/work/${name}`)
   }

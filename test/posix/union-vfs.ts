@@ -20,7 +20,7 @@ import {
   type Entry,
   type Filesystem,
   type NodeId,
-  type OpenResult,
+  notOpened,
   type SetAttr,
 } from '../../lib/union/filesystem.js'
 import { TestHost, type HostOptions } from './union-host.js'
@@ -58,14 +58,7 @@ export class UnionVfs implements Vfs {
   #plus = false
   readonly #buffer = alloc(IO_SIZE)
   readonly #io = { buffer: this.#buffer, address: addressOf(this.#buffer) }
-  readonly #open: OpenResult = {
-    handle: 0,
-    mode: OpenMode.Cached,
-    backingFd: -1,
-    backingKey: 0,
-    keepCache: false,
-    fresh: false,
-  }
+  readonly #open = notOpened()
 
   attach(fs: Filesystem, options: HostOptions): void {
     this.#fs = fs

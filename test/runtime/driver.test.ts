@@ -27,6 +27,8 @@ async function life(t: Test, lamina: Lamina): Promise<void> {
   const found: Record<string, string[]> = {}
   for (const driver of ['fuse', 'overlay']) {
     const how = ['--driver', driver]
+    const shell = (tag: string, script: string): string =>
+      lamina.out('run', '--rm', ...how, '--network', 'none', `${driver}:${tag}`, 'sh', '-c', script)
     const mounts = lamina.out(
       'run',
       '--name',
@@ -51,28 +53,8 @@ async function life(t: Test, lamina: Lamina): Promise<void> {
       diff,
       lamina.out('diff', 'tiny', `${driver}:committed`),
       lamina.out('diff', 'tiny', `${driver}:built`),
-      lamina.out(
-        'run',
-        '--rm',
-        ...how,
-        '--network',
-        'none',
-        `${driver}:committed`,
-        'sh',
-        '-c',
-        'cat /kept/in /etc/passwd',
-      ),
-      lamina.out(
-        'run',
-        '--rm',
-        ...how,
-        '--network',
-        'none',
-        `${driver}:built`,
-        'sh',
-        '-c',
-        'cat /kept/a /kept/b; ls -l /bin/ls | head -c 10; ls /gone',
-      ),
+      shell('committed', 'cat /kept/in /etc/passwd'),
+      shell('built', 'cat /kept/a /kept/b; ls -l /bin/ls | head -c 10; ls /gone'),
     ]
     lamina.out('rm', driver)
   }

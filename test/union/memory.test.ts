@@ -8,7 +8,7 @@ import t from 'tap'
 import { openDirectoryLayer } from '../../lib/layer/directory.js'
 import { O } from '../../lib/sys/constants.js'
 import { Stat } from '../../lib/sys/stat.js'
-import { type Caller, type Entry, noChange, type OpenResult, ROOT, SetAttrValid } from '../../lib/union/filesystem.js'
+import { type Caller, type Entry, noChange, notOpened, ROOT, SetAttrValid } from '../../lib/union/filesystem.js'
 import { Found, hashOf } from '../../lib/union/found.js'
 import { Listing, NOWHERE, UPPER } from '../../lib/union/listing.js'
 import { Tree } from '../../lib/union/tree.js'
@@ -48,7 +48,7 @@ t.test('a listing follows what is added and removed', async t => {
   listing.add('c', 4, 7, true)
   t.equal(listing.count, 3)
   listing.moveUp('d')
-  const settled = listing.settled()
+  const settled = listing.settled(new Found())
   t.same(namesOf(settled).toSorted(), ['b', 'c', 'd'])
   settled.remove('nobody')
   t.equal(settled.count, 3)
@@ -118,7 +118,7 @@ else {
 
   t.test('churn: names made and removed leave no node, handle or id behind', async t => {
     const entry = newEntry()
-    const open: OpenResult = { handle: 0, mode: 0, backingFd: -1, backingKey: 0, keepCache: false, fresh: false }
+    const open = notOpened()
     let highest = 0
     const generations = new Set<number>()
     for (let i = 0; i < 3000; i++) {
