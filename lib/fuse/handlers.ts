@@ -7,6 +7,7 @@
  */
 import { E } from '../errno.js'
 import { PENDING, ROOT, noChange, type Entry, type Filesystem, notOpened, type SetAttr } from '../union/filesystem.js'
+import { O } from '../sys/constants.js'
 import { Stat, StatFs } from '../sys/stat.js'
 import { Dirents } from './dirents.js'
 import type { Agreed } from './negotiate.js'
@@ -30,6 +31,7 @@ import type { Reply } from './reply.js'
 import type { Request } from './request.js'
 import { ANSWERED, type Splice, TO_BE_COPIED } from './splice.js'
 import { TREE_NAME, TREE_NODE } from './tree.js'
+import { Unannounced } from './unannounced.js'
 
 /** A handler's result when the kernel expects no answer. */
 export const NO_REPLY = -0x40000001
@@ -74,6 +76,8 @@ export class Handlers {
   #setxattrHeader = 16
   #suppGroups = false
   #stores = false
+  /** Where the kernel does not tell of opens. */
+  #unannounced: Unannounced | undefined
 
   constructor(options: HandlersOptions) {
     this.#in = options.request
@@ -93,6 +97,7 @@ export class Handlers {
     this.#setxattrHeader = agreed.setxattrExt ? 16 : 8
     this.#suppGroups = agreed.suppGroups
     this.#stores = agreed.minor >= STORES_FROM
+    if (agreed.noOpen) this.#unannounced = new Unannounced(this.#fs)
   }
 
   /** Answers the current request into the reply buffer. */
@@ -115,7 +120,7 @@ export class Handlers {
       case Op.READDIR:
         return this.#readdir(false)
       case Op.FORGET:
-        if (!this.#in.byTree) this.#fs.forget(this.#in.node, this.#in.u64(ARG))
+        if (!this.#in.byTree) this.#forget(this.#in.node, this.#in.u64(ARG))
         return NO_REPLY
       case Op.BATCH_FORGET:
         return this.#batchForget()
@@ -154,7 +159,7 @@ export class Handlers {
       case Op.REMOVEXATTR:
         return this.#fs.removexattr(this.#in.caller, this.#in.node, this.#in.name(ARG))
       case Op.FSYNC:
-        return this.#volatile ? -E.ENOSYS : this.#fs.fsync(this.#in.node, this.#in.u64(ARG), this.#dataOnly())
+        return this.#volatile ? -E.ENOSYS : this.#fsync()
       case Op.FSYNCDIR:
         return this.#volatile ? -E.ENOSYS : this.#fs.fsyncdir(this.#in.node, this.#dataOnly())
       case Op.FALLOCATE:
@@ -189,9 +194,11 @@ export class Handlers {
     switch (opcode) {
       case Op.CREATE:
       case Op.TMPFILE:
-        this.#files.release(this.#entry.nodeid, this.#in.u32(ARG))
-        this.#fs.release(this.#entry.nodeid, this.#opened.handle)
-        this.#fs.forget(this.#entry.nodeid, 1)
+        if (this.#unannounced === undefined) {
+          this.#files.release(this.#entry.nodeid, this.#in.u32(ARG))
+          this.#fs.release(this.#entry.nodeid, this.#opened.handle)
+        }
+        this.#forget(this.#entry.nodeid, 1)
         return
       case Op.OPEN:
         this.#files.release(this.#in.node, this.#in.u32(ARG))
@@ -202,10 +209,10 @@ export class Handlers {
       case Op.MKDIR:
       case Op.SYMLINK:
       case Op.LINK:
-        if (this.#entry.nodeid !== 0 && this.#entry.nodeid !== TREE_NODE) this.#fs.forget(this.#entry.nodeid, 1)
+        if (this.#entry.nodeid !== 0 && this.#entry.nodeid !== TREE_NODE) this.#forget(this.#entry.nodeid, 1)
         return
       case Op.READDIRPLUS:
-        this.#dirents.counted(node => this.#fs.forget(node, 1))
+        this.#dirents.counted(node => this.#forget(node, 1))
         return
       default:
         return
@@ -246,9 +253,14 @@ export class Handlers {
     const count = this.#in.u32(ARG)
     for (let i = 0, at = ARG + 8; i < count && at + 16 <= this.#in.end; i++, at += 16) {
       const node = this.#in.u64(at)
-      if (node !== TREE_NODE) this.#fs.forget(node, this.#in.u64(at + 8))
+      if (node !== TREE_NODE) this.#forget(node, this.#in.u64(at + 8))
     }
     return NO_REPLY
+  }
+
+  #forget(node: number, count: number): void {
+    this.#unannounced?.forget(node)
+    this.#fs.forget(node, count)
   }
 
   #getattr(): number {
@@ -340,6 +352,7 @@ export class Handlers {
   }
 
   #open(): number {
+    if (this.#unannounced !== undefined) return -E.ENOSYS
     const from = this.#in
     const flags = from.u32(ARG)
     const kill = (from.u32(ARG + 4) & OPEN_KILL_SUIDGID) !== 0
@@ -392,7 +405,14 @@ export class Handlers {
   }
 
   #answerCreate(flags: number): number {
-    this.#answerOpen(OUT_HEADER + Size.entryOut, this.#entry.nodeid, flags)
+    const at = OUT_HEADER + Size.entryOut
+    if (this.#unannounced === undefined) this.#answerOpen(at, this.#entry.nodeid, flags)
+    else {
+      this.#unannounced.adopt(this.#entry.nodeid, this.#opened.handle, flags)
+      this.#out.zero(at, at + Size.openOut)
+      // A file that was there after all was cut by us: the kernel may have some of it.
+      this.#out.u32(at + 8, (flags & O.TRUNC) === 0 ? FOpen.KEEP_CACHE : 0)
+    }
     this.#answerEntry() // after the open, which decides on the attributes' timeout
     return Size.entryOut + Size.openOut
   }
@@ -403,10 +423,21 @@ export class Handlers {
     return 0
   }
 
+  /** The handle to read `node` with; `handle` is what the kernel says. Or `-errno`. */
+  #reader(node: number, handle: number): number {
+    return this.#unannounced === undefined ? handle : this.#unannounced.reader(this.#in.caller, node)
+  }
+
+  /** The same for writing; or PENDING. */
+  #writer(node: number, handle: number): number {
+    return this.#unannounced === undefined ? handle : this.#unannounced.writer(this.#in.caller, node)
+  }
+
   #read(): number {
     const from = this.#in
     const size = Math.min(from.u32(ARG + 16), MAX_IO)
-    const handle = from.u64(ARG)
+    const handle = this.#reader(from.node, from.u64(ARG))
+    if (handle < 0) return handle
     const position = from.u64(ARG + 8)
     if (this.#splice.worth(size)) {
       const file = this.#fs.source?.(from.node, handle) ?? -1
@@ -422,7 +453,9 @@ export class Handlers {
     const at = ARG + 40
     const size = Math.min(from.u32(ARG + 16), from.length - at)
     const kill = (from.u32(ARG + 20) & WRITE_KILL_SUIDGID) !== 0
-    const r = this.#fs.write(from.caller, from.node, from.u64(ARG), size, from.u64(ARG + 8), from, at, kill)
+    const handle = this.#writer(from.node, from.u64(ARG))
+    if (handle < 0) return handle
+    const r = this.#fs.write(from.caller, from.node, handle, size, from.u64(ARG + 8), from, at, kill)
     if (r < 0) return r
     this.#out.u64(OUT_HEADER, r)
     return 8
@@ -489,15 +522,24 @@ export class Handlers {
     return (this.#in.u32(ARG + 8) & FSYNC_FDATASYNC) !== 0
   }
 
+  #fsync(): number {
+    const handle = this.#reader(this.#in.node, this.#in.u64(ARG))
+    return handle < 0 ? handle : this.#fs.fsync(this.#in.node, handle, this.#dataOnly())
+  }
+
   #fallocate(): number {
     const from = this.#in
     const mode = from.u32(ARG + 24)
-    return this.#fs.fallocate(from.caller, from.node, from.u64(ARG), mode, from.u64(ARG + 8), from.u64(ARG + 16))
+    const handle = this.#writer(from.node, from.u64(ARG))
+    if (handle < 0) return handle
+    return this.#fs.fallocate(from.caller, from.node, handle, mode, from.u64(ARG + 8), from.u64(ARG + 16))
   }
 
   #lseek(): number {
     const from = this.#in
-    const r = this.#fs.lseek(from.node, from.u64(ARG), from.u64(ARG + 8), from.u32(ARG + 16))
+    const handle = this.#reader(from.node, from.u64(ARG))
+    if (handle < 0) return handle
+    const r = this.#fs.lseek(from.node, handle, from.u64(ARG + 8), from.u32(ARG + 16))
     if (r < 0) return r
     this.#out.u64(OUT_HEADER, r)
     return 8
@@ -507,13 +549,18 @@ export class Handlers {
   #copyFileRange(wide: boolean): number {
     const from = this.#in
     const length = wide ? from.u64(ARG + 40) : Math.min(from.u64(ARG + 40), 0x7ffff000)
+    const to = from.u64(ARG + 16)
+    const toHandle = this.#writer(to, from.u64(ARG + 24))
+    if (toHandle < 0) return toHandle
+    const handle = this.#reader(from.node, from.u64(ARG))
+    if (handle < 0) return handle
     const r = this.#fs.copyFileRange(
       from.caller,
       from.node,
-      from.u64(ARG),
+      handle,
       from.u64(ARG + 8),
-      from.u64(ARG + 16),
-      from.u64(ARG + 24),
+      to,
+      toHandle,
       from.u64(ARG + 32),
       length,
     )

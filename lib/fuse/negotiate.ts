@@ -15,6 +15,8 @@ export interface Wishes {
   writeback: boolean
   /** POSIX ACLs, checked by the kernel. Costs a GETXATTR per file looked at by other users than the owner. */
   acl: boolean
+  /** Opens that cost no request (unannounced.ts), where there is no passthrough and all writes are cached. */
+  noOpen: boolean
   /** 2 where a layer lies on a stacking filesystem such as overlayfs, else 1 (fs.h: FILESYSTEM_MAX_STACK_DEPTH). */
   stackDepth: 1 | 2
 }
@@ -26,6 +28,7 @@ export interface Agreed {
   writeback: boolean
   dontMask: boolean
   noOpendir: boolean
+  noOpen: boolean
   acl: boolean
   killPrivV2: boolean
   setxattrExt: boolean
@@ -71,11 +74,15 @@ export function negotiate(request: Request, reply: Reply, wishes: Wishes): Negot
   const offered2 = (offered & Init.INIT_EXT) !== 0 && request.length >= 60 ? request.u32(56) : 0
   const passthrough = wishes.passthrough && (offered2 & Init2.PASSTHROUGH) !== 0
   const writeback = wishes.writeback && !passthrough && (offered & Init.WRITEBACK_CACHE) !== 0
+  const noOpen =
+    wishes.noOpen && !passthrough && writeback === wishes.writeback && (offered & Init.NO_OPEN_SUPPORT) !== 0
   let flags = offered & (WANTED | Init.INIT_EXT)
   let flags2 = offered2 & WANTED2
   if (wishes.acl) flags |= offered & Init.POSIX_ACL
   if (passthrough) flags2 |= Init2.PASSTHROUGH
   if (writeback) flags |= Init.WRITEBACK_CACHE
+  // An open that nobody hears of cannot truncate: the kernel sends a SETATTR.
+  if (noOpen) flags = (flags & ~Init.ATOMIC_O_TRUNC) | Init.NO_OPEN_SUPPORT
   flags >>>= 0
 
   reply.zero(OUT_HEADER, OUT_HEADER + Size.initOut)
@@ -97,6 +104,7 @@ export function negotiate(request: Request, reply: Reply, wishes: Wishes): Negot
       passthrough,
       writeback,
       dontMask: (flags & Init.DONT_MASK) !== 0,
+      noOpen,
       noOpendir: (flags & Init.NO_OPENDIR_SUPPORT) !== 0,
       acl: (flags & Init.POSIX_ACL) !== 0,
       killPrivV2: (flags & Init.HANDLE_KILLPRIV_V2) !== 0,

@@ -25,7 +25,8 @@ export interface ConnectOptions extends Pick<
 export function connect({ spec, stack, ...rest }: ConnectOptions): Session {
   // Below the kernel's overlayfs there is room for one stacking filesystem (fs.h: FILESYSTEM_MAX_STACK_DEPTH).
   const room = spec.asLower === undefined || stack.stackDepth === 1
-  const passthrough = spec.passthrough !== false && room && mayMount() && inInitialUserNamespace()
+  const machineRoot = mayMount() && inInitialUserNamespace()
+  const passthrough = spec.passthrough !== false && room && machineRoot
   return new Session({
     ...rest,
     filesystem: stack.filesystem,
@@ -34,6 +35,7 @@ export function connect({ spec, stack, ...rest }: ConnectOptions): Session {
       passthrough,
       writeback: spec.writeback !== false && isWritable(spec),
       acl: spec.acl !== false,
+      noOpen: spec.noOpen ?? (!machineRoot && spec.writeback !== false && spec.lowers.every(l => l.kind === 'index')),
       stackDepth: stack.stackDepth,
     },
   })

@@ -48,6 +48,11 @@ export interface MountSpec extends StackSpec {
   readonly passthrough?: boolean
   /** Let the kernel cache writes where there is no passthrough. Default: yes for a writable mount. */
   readonly writeback?: boolean
+  /**
+   * Where there is no passthrough, have files opened and closed without a request. Default: if all lowers are indexes, and
+   * nobody here can make a file immutable or append-only (the machine's root can): what may not be written is told too late.
+   */
+  readonly noOpen?: boolean
   /** What /proc/mounts shows as the source. Default `lamina`. */
   readonly source?: string
   /** Mount flags by name. */

@@ -46,7 +46,7 @@ function kernel(t: Test): Kernel {
   const filesystem = new Proxy({} as Filesystem, {
     get: (_, name) => answers[String(name)] ?? (() => (calls.push(String(name)), -E.ENOENT)),
   })
-  const wishes = { passthrough: true, writeback: false, acl: true, stackDepth: 1 } as const
+  const wishes = { passthrough: true, writeback: false, acl: true, noOpen: false, stackDepth: 1 } as const
   const session = new Session({ fd: device, filesystem, wishes, volatile: false, log: line => log.push(line), wake })
   t.teardown(() => session.close())
   let unique = 0

@@ -57,7 +57,7 @@ export function mounted(t: Test, options: MountedOptions = {}): Mounted {
   const gate = options.gate === undefined ? {} : { gate: options.gate }
   const workerData: ServeMirror = {
     fd,
-    wishes: { passthrough: true, writeback: false, acl: true, stackDepth: 1, ...options.wishes },
+    wishes: { passthrough: true, writeback: false, acl: true, noOpen: false, stackDepth: 1, ...options.wishes },
     volatile: options.volatile ?? false,
     linux54: options.linux54 === true,
     counters,

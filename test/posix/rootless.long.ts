@@ -9,6 +9,7 @@ else {
   t.setTimeout(3_500_000)
   for (const kind of ['single', 'range'] as const) {
     await inUserNamespace(t, kind, 'rootless-suite.js')
+    await inUserNamespace(t, kind, 'rootless-suite.js', 'indexed')
     await inUserNamespace(t, kind, 'rootless-suite.js', 'host')
   }
 }
