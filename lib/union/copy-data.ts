@@ -16,7 +16,7 @@ import type { Tree } from './tree.js'
 /** Files up to this size are copied within the call: a copy in the page cache takes less than waking another thread. */
 const INLINE = 1 << 20
 
-/** The name in the work directory of the copy whose fd `emptyCopy` or `copyData` returned last. */
+/** The name in the work directory of the copy whose fd was returned last; '' where it has none. */
 export let temporary = ''
 
 /** A fresh empty file in the work directory, open for reading and writing. */
@@ -25,6 +25,23 @@ export function emptyCopy(tree: Tree): number {
   if (work === null) return -E.EROFS
   temporary = work.name()
   return mutate.openat(work.fd, temporary, O.CREAT | O.EXCL | O.RDWR, 0o600)
+}
+
+/**
+ * As `copyData`, into a file without a name, to be linked. Only for what is copied within the call; undefined for all else. Its sync
+ * need not wait for the work directory's (ext4 without a journal syncs the directory of a new name with the file).
+ */
+export function namelessCopy(tree: Tree, node: Node, size: number): number | undefined {
+  const { work } = tree
+  if (work?.tmpfile !== true || size > INLINE || (node.extra?.copy ?? null) !== null) return undefined
+  const from = tree.layer(node.layer).open(node.lower)
+  if (from < 0) return from
+  temporary = ''
+  const to = mutate.openat(work.fd, '.', O.TMPFILE | O.RDWR, 0o600)
+  const r = to < 0 ? to : copyOrDefer(tree, node, from, to, size)
+  close(from)
+  if (r < 0 && to >= 0) close(to)
+  return r < 0 ? r : to
 }
 
 /**

@@ -18,7 +18,7 @@ import { AT, O, S } from '../sys/constants.js'
 import { close, openat } from '../sys/file.js'
 import { Stat, statat } from '../sys/stat.js'
 import { completeData } from './complete-copy.js'
-import { copyData, emptyCopy, setTimes, temporary } from './copy-data.js'
+import { copyData, emptyCopy, namelessCopy, setTimes, temporary } from './copy-data.js'
 import { enterIndex, holdOffset } from './hard-links.js'
 import { noteCopiedUp } from './listing.js'
 import { setImpure, setMark, setOrAside } from './marks.js'
@@ -122,8 +122,11 @@ function copyXattrs(tree: Tree, layer: Layer, from: number, fd: number, name: st
   return 0
 }
 
-/** Gives a finished copy its name in the upper directory of its parent, which keeps its times. */
-function place(tree: Tree, node: Node, temporary: string): number {
+/**
+ * Gives a finished copy its name in the upper directory of its parent, which keeps its times. `file` is the copy's fd, which counts
+ * where it has no name in the work directory (`temporary` is '').
+ */
+function place(tree: Tree, node: Node, temporary: string, file = -1): number {
   const { work } = tree
   const { parent } = node
   if (work === null || parent === null) return -E.EROFS
@@ -137,7 +140,8 @@ function place(tree: Tree, node: Node, temporary: string): number {
     parent.dir.impure = true
   }
   r = tree.owed?.owe(parent, parentSt) ?? 0
-  if (r >= 0) r = mutate.renameat2(work.fd, temporary, fd, node.name)
+  if (r >= 0)
+    r = temporary === '' ? mutate.linkFd(file, fd, node.name) : mutate.renameat2(work.fd, temporary, fd, node.name)
   if (r < 0) return r
   noteCopiedUp(parent, node.name)
   restoreTimes(tree, parent, parentSt)
@@ -168,11 +172,17 @@ function copyUpFile(tree: Tree, node: Node, want: Presence, limit: number): numb
   // While the data is being copied already, everybody waits for it.
   const busy = node.extra !== null && node.extra.copy !== null
   const meta = !busy && want === Presence.Meta && tree.metacopy && sourceSt.size > 0
-  const fd = meta || size === 0 ? emptyCopy(tree) : copyData(tree, node, size)
+  const fd = meta || size === 0 ? emptyCopy(tree) : copyOf(tree, node, size)
   if (fd < 0) return fd
   const done = finishFile(tree, node, fd, meta, limit < sourceSt.size)
   close(fd)
   return done
+}
+
+/** What has several names goes by a name: that is what the index links. */
+function copyOf(tree: Tree, node: Node, size: number): number {
+  const nameless = sourceSt.nlink === 1 ? namelessCopy(tree, node, size) : undefined
+  return nameless ?? copyData(tree, node, size)
 }
 
 /** The attributes of a file that is not in the upper, in `sourceSt`. */
@@ -194,7 +204,7 @@ function finishFile(tree: Tree, node: Node, fd: number, meta: boolean, cut: bool
   if (r >= 0 && meta) r = pointToData(tree, node, fd)
   if (r >= 0) r = tree.origins.writeTo(fd, faceLayer(node), faceNode(node), node.ino)
   if (r >= 0) r = setTimes(fd, st, cut)
-  return settle(tree, node, name, st, meta ? Presence.Meta : Presence.Full, r)
+  return settle(tree, node, name, st, meta ? Presence.Meta : Presence.Full, r, fd)
 }
 
 function faceLayer(node: Node): number {
@@ -261,20 +271,20 @@ function finishSpecial(tree: Tree, node: Node, name: string, st: Stat): number {
 }
 
 /** The last steps of a copy, when what came before went well (`r`); else, or if they fail, it is as if nothing was done. */
-function settle(tree: Tree, node: Node, name: string, st: Stat, presence: Presence, before: number): number {
+function settle(tree: Tree, node: Node, name: string, st: Stat, presence: Presence, before: number, file = -1): number {
   const { work } = tree
   if (work === null) return -E.EROFS
   let r = before
   const indexed = st.nlink > 1
   if (r >= 0 && indexed) r = enterIndex(tree, node, name, st.nlink)
-  if (r >= 0) r = place(tree, node, name)
+  if (r >= 0) r = place(tree, node, name, file)
   if (r < 0) {
     if (node.extra !== null && node.extra.index !== '') {
       mutate.unlinkat(work.indexFd, node.extra.index)
       node.extra.index = ''
       node.extra.nlinkOffset = 0
     }
-    work.discard(name)
+    if (name !== '') work.discard(name)
     return r
   }
   node.upper = presence

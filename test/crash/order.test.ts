@@ -1,5 +1,5 @@
 /**
- * What a power loss may see: a copy's data is on disk before the rename that publishes it, and before the mark goes that says
+ * What a power loss may see: a copy's data is on disk before the rename or the link that publishes it, and before the mark goes that says
  * the lower's data counts. A volatile mount waits for nothing.
  */
 import { join } from 'node:path'
@@ -23,6 +23,7 @@ function record(): { readonly seen: string[]; readonly runJob: (spec: JobSpec) =
     fdatasync: 'sync',
     fsync: 'sync',
     renameat2: 'publish',
+    linkFd: 'publish',
     fremovexattr: 'unmark',
     removexattrat: 'unmark',
   }

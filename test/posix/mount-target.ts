@@ -10,7 +10,10 @@ import { removeTree, type Encoding } from './population.js'
 import { differencesOf, inArchives } from './scratch.js'
 import type { Layers, Target, Tree } from './target.js'
 
-export interface MountTargetOptions extends Pick<MountSpec, 'passthrough' | 'writeback' | 'volatile' | 'transport'> {
+export interface MountTargetOptions extends Pick<
+  MountSpec,
+  'passthrough' | 'writeback' | 'noOpen' | 'volatile' | 'transport'
+> {
   readonly encoding?: Encoding
   /** Lowers are one index over objects, as an image's. */
   readonly indexed?: boolean
