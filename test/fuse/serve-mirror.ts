@@ -33,7 +33,8 @@ const asked: unknown[] = []
 parentPort?.on('message', message => asked.push(message))
 for (;;) {
   const outcome = session.run()
-  await new Promise(resolve => setImmediate(resolve))
+  // Twice: what runs while the loop polls, as this may do first (Node 22 and later), has its first turn without another poll.
+  for (let turn = 0; turn < 2; turn++) await new Promise(resolve => setImmediate(resolve))
   if (asked.length > 0 || outcome === 'ended') {
     asked.length = 0
     const { agreed, passthrough } = session
