@@ -132,8 +132,19 @@ export const PR = {
 
 /** Watches an fd in the event loop; `ready` runs whenever it can be read or was hung up. Returns the watch's end. */
 export function watch(fd: number, ready: () => void): { close(): void; unref(): void } {
-  const handle = koffi.node.poll(fd, { readable: true, disconnect: true }, () => ready())
+  const handle = koffi.node.poll(fd, { readable: true, disconnect: true }, () => {
+    ready()
+    settle()
+  })
   return { close: () => handle.close(), unref: () => handle.unref() }
+}
+
+/**
+ * Has the loop's next phase run what waits for a promise. Koffi calls back bare, not as Node does, and since Node 26 what was settled
+ * there waits for whatever event comes next: when the end of a container is the last one there is none.
+ */
+function settle(): void {
+  setImmediate(() => undefined)
 }
 
 /** Resolves when the process of `pidfd` (a child of this one) ends, and reaps it. The event loop waits, no thread does. */
@@ -161,6 +172,7 @@ export function gone(pidfd: number, milliseconds: number): Promise<void> {
       clearTimeout(timer)
       handle.close()
       resolve()
+      settle()
     }
     const timer = setTimeout(end, milliseconds)
     const handle = koffi.node.poll(pidfd, { readable: true }, end)
