@@ -79,7 +79,10 @@ export async function* through(stream: Duplex, source: AsyncIterable<Buffer>, wh
     }
   }
   stream.on('error', (error: Error) => {
-    failure ??= new ImageError('BLOB_CORRUPT', `inflate layer: ${what} data is damaged (${error.message})`, {}, error)
+    // Node's word for a stream that was cut off, of either kind.
+    const early = (error as NodeJS.ErrnoException).code === 'Z_BUF_ERROR'
+    const wrong = early ? 'ends early' : `is damaged (${error.message})`
+    failure ??= new ImageError('BLOB_CORRUPT', `inflate layer: ${what} data ${wrong}`, {}, error)
   })
   const feeding = feed()
   let complete = false
