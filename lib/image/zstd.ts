@@ -1,32 +1,25 @@
 /**
- * Owns zstd decompression as a stream: node:zlib where this Node has it (22.15, 23.8), else the system's libzstd.so.1
- * through koffi (lib/sys/zstd.ts).
+ * Owns zstd decompression as a stream: node:zlib from Node 24 on, else the system's libzstd.so.1 through koffi
+ * (lib/sys/zstd.ts). Node 22's own takes a frame that was cut off for a whole one: it is used where there is no libzstd, and
+ * then the blob's digest and the end of the tar tell.
  * Invariant: a truncated or damaged frame is an error, never a short output.
  */
 import zlib from 'node:zlib'
 import { ImageError } from './error.js'
 import type { Duplex } from 'node:stream'
+import type { ZstdReader } from '../sys/zstd.js'
 
 /** Inflates one or more zstd frames. Throws ImageError UNSUPPORTED when neither way exists. */
 export async function* unzstd(source: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
   const create = (zlib as { createZstdDecompress?: () => Duplex }).createZstdDecompress
-  if (create !== undefined) {
+  const own = create !== undefined && Number.parseInt(process.versions.node) >= 24
+  const reader = own ? undefined : await openReader(create === undefined)
+  if (create !== undefined && reader === undefined) {
     const { through } = await import('./inflate.js')
     yield* through(create(), source, 'zstd')
     return
   }
-  const { ZstdReader } = await import('../sys/zstd.js')
-  let reader: InstanceType<typeof ZstdReader>
-  try {
-    reader = new ZstdReader()
-  } catch (error) {
-    throw new ImageError(
-      'UNSUPPORTED',
-      'inflate layer: zstd needs Node 22.15 or libzstd.so.1 (Debian: libzstd1)',
-      {},
-      error,
-    )
-  }
+  if (reader === undefined) return
   try {
     for await (const chunk of source) yield* reader.push(chunk)
     if (!reader.finished) throw new ImageError('BLOB_CORRUPT', 'inflate layer: zstd data ends early')
@@ -37,5 +30,17 @@ export async function* unzstd(source: AsyncIterable<Buffer>): AsyncGenerator<Buf
     throw error
   } finally {
     reader.close()
+  }
+}
+
+/** libzstd's; where there is none undefined, or UNSUPPORTED when it is `needed`. */
+async function openReader(needed: boolean): Promise<ZstdReader | undefined> {
+  const { ZstdReader } = await import('../sys/zstd.js')
+  try {
+    return new ZstdReader()
+  } catch (error) {
+    if (!needed) return undefined
+    const message = 'inflate layer: zstd needs Node 22.15 or libzstd.so.1 (Debian: libzstd1)'
+    throw new ImageError('UNSUPPORTED', message, {}, error)
   }
 }
