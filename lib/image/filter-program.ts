@@ -25,6 +25,9 @@ const LIMITS: readonly (readonly [name: string, number: number, value: bigint])[
   ['memory', 9, 2n << 30n],
 ]
 
+/** How long the last words of a program that has ended are waited for. */
+const LAST_WORDS_MS = 500
+
 /** Where a program is, in the directories of the system only. */
 export function findProgram(name: string): string | undefined {
   return DIRECTORIES.map(directory => `${directory}/${name}`).find(path => existsSync(path))
@@ -56,7 +59,7 @@ export async function* filterThrough(
   }
   if (complete && code === 0) return
   // A program that gave up says why; that its pipe broke is only how we noticed.
-  const why = said().trim().split('\n').at(-1)
+  const why = (await said()).trim().split('\n').at(-1)
   if (why) throw new ImageError('BLOB_CORRUPT', `unpack: ${why}`, {}, failure)
   throw failure instanceof Error ? failure : new ImageError('BLOB_CORRUPT', `unpack: ${path} ended with code ${code}`)
 }
@@ -64,8 +67,8 @@ export async function* filterThrough(
 interface Started {
   readonly pidfd: number
   readonly stdio: Duplex
-  /** The end of what it has written to standard error. */
-  said(): string
+  /** The end of what it has written to standard error, once it has ended. */
+  said(): Promise<string>
 }
 
 function start(path: string, args: readonly string[]): Started {
@@ -100,6 +103,14 @@ function start(path: string, args: readonly string[]): Started {
   let text = ''
   errors.on('data', (chunk: Buffer) => (text = (text + chunk.toString('latin1')).slice(-1000)))
   errors.on('error', () => errors.destroy())
+  const closed = new Promise<void>(resolve => errors.once('close', () => resolve()))
+  // Its end may be seen before its last words. What it has left running may have them open for long.
+  const said = async (): Promise<string> => {
+    const timer = setTimeout(() => errors.destroy(), LAST_WORDS_MS)
+    await closed
+    clearTimeout(timer)
+    return text
+  }
   const stopped = born.pid < 0 ? { what: 'clone3', errno: -born.pid } : birth.stopped()
   if (stopped !== undefined) {
     for (const socket of [writable, readable, errors]) socket.destroy()
@@ -107,5 +118,5 @@ function start(path: string, args: readonly string[]): Started {
     const code = stopped.errno === E.ENOENT ? 'not there' : errnoName(stopped.errno)
     throw new ImageError('UNSUPPORTED', `unpack: start ${path}: ${stopped.what}: ${code}`)
   }
-  return { pidfd: born.pidfd, stdio: Duplex.from({ writable, readable }), said: () => text }
+  return { pidfd: born.pidfd, stdio: Duplex.from({ writable, readable }), said }
 }

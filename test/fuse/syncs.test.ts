@@ -20,9 +20,10 @@ function sync(mebibytes: number): JobSpec {
   return { op: 'fsync', fd, dataOnly: false }
 }
 
-/** Whether it is so after writing, at last: somebody else's sync may write all of it just now. */
+/** Whether it is so after writing, at last: somebody else's sync may write all of it just now, and a page on its way be changed again. */
 function afterWriting(bytes: number, at: number, so: () => boolean): boolean {
   for (let i = 0; i < 20; i++) {
+    fsyncSync(fd)
     writeSync(fd, Buffer.alloc(bytes, i), 0, undefined, at)
     if (so()) return true
   }
