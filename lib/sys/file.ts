@@ -157,9 +157,9 @@ export function startWriteback(fd: number, offset: number, length: number): numb
   return ret(c.syncFileRange(fd, offset, length, 2) as number)
 }
 
-const cacheRange = alloc(16)
+const cacheRange = scratch(16)
 const cacheRangeAddress = addressOf(cacheRange)
-const cacheCounts = alloc(40)
+const cacheCounts = scratch(40)
 const cacheCountsAddress = addressOf(cacheCounts)
 
 /**
