@@ -1,5 +1,6 @@
 /**
- * Owns what each opcode does: reads the request's fields, calls the `Filesystem`, fills the reply. Offsets in requests
+ * Owns what each opcode does: reads the request's fields, calls the `Filesystem`, fills the reply; requests on the data of
+ * files are io.ts's. Offsets in requests
  * are 40 (fuse_in_header) + the field's offset in the opcode's struct; in replies 16 (fuse_out_header) + offset.
  * Opcodes that are absent are answered ENOSYS, which the kernel remembers where that is useful: no OPENDIR, FLUSH,
  * ACCESS, POLL, GETLK/SETLK (it locks by itself) any more.
@@ -10,31 +11,27 @@ import { PENDING, ROOT, noChange, type Entry, type Filesystem, notOpened, type S
 import { O } from '../sys/constants.js'
 import { Stat, StatFs } from '../sys/stat.js'
 import { Dirents } from './dirents.js'
+import { dataOnly, FileIo } from './io.js'
 import type { Agreed } from './negotiate.js'
 import type { Notifier } from './notify.js'
 import type { OpenFiles } from './open-files.js'
 import {
   FATTR_FH,
   FOpen,
-  FSYNC_FDATASYNC,
   GETATTR_FH,
   IN_HEADER,
   MAX_IO,
+  NO_REPLY,
   Op,
   OPEN_KILL_SUIDGID,
   OUT_HEADER,
   SETXATTR_ACL_KILL_SGID,
   Size,
-  WRITE_KILL_SUIDGID,
 } from './protocol.js'
 import type { Reply } from './reply.js'
 import type { Request } from './request.js'
-import { ANSWERED, type Splice, TO_BE_COPIED } from './splice.js'
+import type { Splice } from './splice.js'
 import { TREE_NAME, TREE_NODE } from './tree.js'
-import { Unannounced } from './unannounced.js'
-
-/** A handler's result when the kernel expects no answer. */
-export const NO_REPLY = -0x40000001
 
 /** Bytes of a file's data that are given to the kernel when it is opened, if that is all of it. */
 export const GIVEN_ALONG = 32 << 10
@@ -63,7 +60,7 @@ export class Handlers {
   readonly #fs: Filesystem
   readonly #files: OpenFiles
   readonly #notifier: Notifier
-  readonly #splice: Splice
+  readonly #io: FileIo
   readonly #volatile: boolean
   #tree: boolean
   readonly #dirents: Dirents
@@ -76,8 +73,6 @@ export class Handlers {
   #setxattrHeader = 16
   #suppGroups = false
   #stores = false
-  /** Where the kernel does not tell of opens. */
-  #unannounced: Unannounced | undefined
 
   constructor(options: HandlersOptions) {
     this.#in = options.request
@@ -85,7 +80,7 @@ export class Handlers {
     this.#fs = options.filesystem
     this.#files = options.files
     this.#notifier = options.notifier
-    this.#splice = options.splice
+    this.#io = new FileIo(options.request, options.reply, options.filesystem, options.splice)
     this.#volatile = options.volatile
     this.#tree = options.tree
     this.#dirents = new Dirents(options.reply, options.files)
@@ -97,7 +92,7 @@ export class Handlers {
     this.#setxattrHeader = agreed.setxattrExt ? 16 : 8
     this.#suppGroups = agreed.suppGroups
     this.#stores = agreed.minor >= STORES_FROM
-    if (agreed.noOpen) this.#unannounced = new Unannounced(this.#fs)
+    if (agreed.noOpen) this.#io.openUnannounced()
   }
 
   /** Answers the current request into the reply buffer. */
@@ -108,9 +103,9 @@ export class Handlers {
       case Op.GETATTR:
         return this.#getattr()
       case Op.READ:
-        return this.#read()
+        return this.#io.read()
       case Op.WRITE:
-        return this.#write()
+        return this.#io.write()
       case Op.OPEN:
         return this.#open()
       case Op.RELEASE:
@@ -159,16 +154,16 @@ export class Handlers {
       case Op.REMOVEXATTR:
         return this.#fs.removexattr(this.#in.caller, this.#in.node, this.#in.name(ARG))
       case Op.FSYNC:
-        return this.#volatile ? -E.ENOSYS : this.#fsync()
+        return this.#volatile ? -E.ENOSYS : this.#io.fsync()
       case Op.FSYNCDIR:
-        return this.#volatile ? -E.ENOSYS : this.#fs.fsyncdir(this.#in.node, this.#dataOnly())
+        return this.#volatile ? -E.ENOSYS : this.#fs.fsyncdir(this.#in.node, dataOnly(this.#in))
       case Op.FALLOCATE:
-        return this.#fallocate()
+        return this.#io.fallocate()
       case Op.LSEEK:
-        return this.#lseek()
+        return this.#io.lseek()
       case Op.COPY_FILE_RANGE:
       case Op.COPY_FILE_RANGE_64:
-        return this.#copyFileRange(opcode === Op.COPY_FILE_RANGE_64)
+        return this.#io.copyFileRange(opcode === Op.COPY_FILE_RANGE_64)
       case Op.IOCTL:
         return this.#ioctl()
       case Op.STATFS:
@@ -194,7 +189,7 @@ export class Handlers {
     switch (opcode) {
       case Op.CREATE:
       case Op.TMPFILE:
-        if (this.#unannounced === undefined) {
+        if (this.#io.unannounced === undefined) {
           this.#files.release(this.#entry.nodeid, this.#in.u32(ARG))
           this.#fs.release(this.#entry.nodeid, this.#opened.handle)
         }
@@ -259,7 +254,7 @@ export class Handlers {
   }
 
   #forget(node: number, count: number): void {
-    this.#unannounced?.forget(node)
+    this.#io.unannounced?.forget(node)
     this.#fs.forget(node, count)
   }
 
@@ -352,7 +347,7 @@ export class Handlers {
   }
 
   #open(): number {
-    if (this.#unannounced !== undefined) return -E.ENOSYS
+    if (this.#io.unannounced !== undefined) return -E.ENOSYS
     const from = this.#in
     const flags = from.u32(ARG)
     const kill = (from.u32(ARG + 4) & OPEN_KILL_SUIDGID) !== 0
@@ -406,9 +401,9 @@ export class Handlers {
 
   #answerCreate(flags: number): number {
     const at = OUT_HEADER + Size.entryOut
-    if (this.#unannounced === undefined) this.#answerOpen(at, this.#entry.nodeid, flags)
+    if (this.#io.unannounced === undefined) this.#answerOpen(at, this.#entry.nodeid, flags)
     else {
-      this.#unannounced.adopt(this.#entry.nodeid, this.#opened.handle, flags)
+      this.#io.unannounced.adopt(this.#entry.nodeid, this.#opened.handle, flags)
       this.#out.zero(at, at + Size.openOut)
       // A file that was there after all was cut by us: the kernel may have some of it.
       this.#out.u32(at + 8, (flags & O.TRUNC) === 0 ? FOpen.KEEP_CACHE : 0)
@@ -421,44 +416,6 @@ export class Handlers {
     this.#files.release(this.#in.node, this.#in.u32(ARG + 8))
     this.#fs.release(this.#in.node, this.#in.u64(ARG))
     return 0
-  }
-
-  /** The handle to read `node` with; `handle` is what the kernel says. Or `-errno`. */
-  #reader(node: number, handle: number): number {
-    return this.#unannounced === undefined ? handle : this.#unannounced.reader(this.#in.caller, node)
-  }
-
-  /** The same for writing; or PENDING. */
-  #writer(node: number, handle: number): number {
-    return this.#unannounced === undefined ? handle : this.#unannounced.writer(this.#in.caller, node)
-  }
-
-  #read(): number {
-    const from = this.#in
-    const size = Math.min(from.u32(ARG + 16), MAX_IO)
-    const handle = this.#reader(from.node, from.u64(ARG))
-    if (handle < 0) return handle
-    const position = from.u64(ARG + 8)
-    if (this.#splice.worth(size)) {
-      const file = this.#fs.source?.(from.node, handle) ?? -1
-      const r = file < 0 ? TO_BE_COPIED : this.#splice.answer(file, position, size, from.uniqueLow, from.uniqueHigh)
-      if (r === ANSWERED) return NO_REPLY
-      if (r !== TO_BE_COPIED) return r
-    }
-    return this.#fs.read(from.node, handle, size, position, this.#out, OUT_HEADER)
-  }
-
-  #write(): number {
-    const from = this.#in
-    const at = ARG + 40
-    const size = Math.min(from.u32(ARG + 16), from.length - at)
-    const kill = (from.u32(ARG + 20) & WRITE_KILL_SUIDGID) !== 0
-    const handle = this.#writer(from.node, from.u64(ARG))
-    if (handle < 0) return handle
-    const r = this.#fs.write(from.caller, from.node, handle, size, from.u64(ARG + 8), from, at, kill)
-    if (r < 0) return r
-    this.#out.u64(OUT_HEADER, r)
-    return 8
   }
 
   #readdir(plus: boolean): number {
@@ -516,57 +473,6 @@ export class Handlers {
     const nameEnd = from.nameEnd(at)
     const value = from.bytes(nameEnd + 1, from.u32(ARG))
     return this.#fs.setxattr(from.caller, from.node, from.name(at), value, from.u32(ARG + 4), kill)
-  }
-
-  #dataOnly(): boolean {
-    return (this.#in.u32(ARG + 8) & FSYNC_FDATASYNC) !== 0
-  }
-
-  #fsync(): number {
-    const handle = this.#reader(this.#in.node, this.#in.u64(ARG))
-    return handle < 0 ? handle : this.#fs.fsync(this.#in.node, handle, this.#dataOnly())
-  }
-
-  #fallocate(): number {
-    const from = this.#in
-    const mode = from.u32(ARG + 24)
-    const handle = this.#writer(from.node, from.u64(ARG))
-    if (handle < 0) return handle
-    return this.#fs.fallocate(from.caller, from.node, handle, mode, from.u64(ARG + 8), from.u64(ARG + 16))
-  }
-
-  #lseek(): number {
-    const from = this.#in
-    const handle = this.#reader(from.node, from.u64(ARG))
-    if (handle < 0) return handle
-    const r = this.#fs.lseek(from.node, handle, from.u64(ARG + 8), from.u32(ARG + 16))
-    if (r < 0) return r
-    this.#out.u64(OUT_HEADER, r)
-    return 8
-  }
-
-  /** The answer of the older opcode has 32 bits for the length: it must not be asked for more at once. */
-  #copyFileRange(wide: boolean): number {
-    const from = this.#in
-    const length = wide ? from.u64(ARG + 40) : Math.min(from.u64(ARG + 40), 0x7ffff000)
-    const to = from.u64(ARG + 16)
-    const toHandle = this.#writer(to, from.u64(ARG + 24))
-    if (toHandle < 0) return toHandle
-    const handle = this.#reader(from.node, from.u64(ARG))
-    if (handle < 0) return handle
-    const r = this.#fs.copyFileRange(
-      from.caller,
-      from.node,
-      handle,
-      from.u64(ARG + 8),
-      to,
-      toHandle,
-      from.u64(ARG + 32),
-      length,
-    )
-    if (r < 0) return r
-    this.#out.u64(OUT_HEADER, r)
-    return 8
   }
 
   #ioctl(): number {

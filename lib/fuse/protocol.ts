@@ -143,3 +143,6 @@ export const Size = {
   dirent: 24,
   direntplus: 152,
 } as const
+
+/** A handler's result when the kernel expects no answer. */
+export const NO_REPLY = -0x40000001
