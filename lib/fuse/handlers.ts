@@ -1,7 +1,7 @@
 /**
  * Owns what each opcode does: reads the request's fields, calls the `Filesystem`, fills the reply; requests on the data of
- * files are io.ts's. Offsets in requests
- * are 40 (fuse_in_header) + the field's offset in the opcode's struct; in replies 16 (fuse_out_header) + offset.
+ * files are io.ts's. Offsets in requests are 40 (fuse_in_header) + the field's offset in the opcode's struct; in replies 16
+ * (fuse_out_header) + offset.
  * Opcodes that are absent are answered ENOSYS, which the kernel remembers where that is useful: no OPENDIR, FLUSH,
  * ACCESS, POLL, GETLK/SETLK (it locks by itself) any more.
  * Invariant: a result is a payload length >= 0, `-errno`, PENDING, or NO_REPLY; nothing is allocated on the way.

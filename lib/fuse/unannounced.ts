@@ -7,6 +7,7 @@
  * WRITE, not by its open, and what keeps it from that (a full disk) is told as it is for all cached writes: by close or fsync.
  * Invariant: at most one handle per inode, gone before the kernel's last lookup is.
  */
+import { LRUCache } from 'lru-cache'
 import { type Caller, type Filesystem, type NodeId, notOpened } from '../union/filesystem.js'
 import { O } from '../sys/constants.js'
 
@@ -14,80 +15,48 @@ import { O } from '../sys/constants.js'
 const KEPT = 128
 
 interface Open {
-  readonly node: NodeId
   readonly handle: number
   readonly writable: boolean
 }
 
 export class Unannounced {
   readonly #fs: Filesystem
-  /** In the order of their last use. */
-  readonly #open = new Map<NodeId, Open>()
+  readonly #open: LRUCache<NodeId, Open>
   readonly #result = notOpened()
-  #last: Open | undefined
 
   constructor(filesystem: Filesystem) {
     this.#fs = filesystem
+    this.#open = new LRUCache({ max: KEPT, dispose: (open, node) => filesystem.release(node, open.handle) })
   }
 
   /** A handle that reads `node`, or `-errno`. */
   reader(caller: Caller, node: NodeId): number {
-    const open = this.#used(node)
-    return open === undefined ? this.#opened(caller, node, O.RDONLY) : open.handle
+    return this.#open.get(node)?.handle ?? this.#opened(caller, node, O.RDONLY)
   }
 
   /** A handle that writes `node`, and reads it, after its copy-up; or PENDING, or `-errno`. */
   writer(caller: Caller, node: NodeId): number {
-    const open = this.#used(node)
+    const open = this.#open.get(node)
     if (open?.writable === true) return open.handle
     // The filesystem counts who has it open: a file that is only to be written may be copied block by block.
     this.forget(node)
     return this.#opened(caller, node, O.WRONLY)
   }
 
-  /** Takes over the handle that a CREATE or TMPFILE opened with `flags`. */
+  /** Takes over the handle that an open, CREATE or TMPFILE with `flags` has given. */
   adopt(node: NodeId, handle: number, flags: number): void {
-    this.forget(node)
-    this.#keep({ node, handle, writable: (flags & O.ACCMODE) !== O.RDONLY })
+    this.#open.set(node, { handle, writable: (flags & O.ACCMODE) !== O.RDONLY })
   }
 
   /** The kernel forgets `node`, or some of its lookups. */
   forget(node: NodeId): void {
-    const open = this.#open.get(node)
-    if (open !== undefined) this.#close(open)
-  }
-
-  #used(node: NodeId): Open | undefined {
-    if (this.#last?.node === node) return this.#last
-    const open = this.#open.get(node)
-    if (open === undefined) return undefined
     this.#open.delete(node)
-    this.#open.set(node, open)
-    this.#last = open
-    return open
   }
 
   #opened(caller: Caller, node: NodeId, flags: number): number {
     const r = this.#fs.open(caller, node, flags, false, this.#result)
     if (r < 0) return r
-    const { handle } = this.#result
-    this.#keep({ node, handle, writable: flags !== O.RDONLY })
-    return handle
-  }
-
-  #keep(open: Open): void {
-    this.#open.set(open.node, open)
-    this.#last = open
-    if (this.#open.size <= KEPT) return
-    for (const oldest of this.#open.values()) {
-      this.#close(oldest)
-      return
-    }
-  }
-
-  #close(open: Open): void {
-    this.#open.delete(open.node)
-    if (this.#last === open) this.#last = undefined
-    this.#fs.release(open.node, open.handle)
+    this.adopt(node, this.#result.handle, flags)
+    return this.#result.handle
   }
 }

@@ -11,15 +11,12 @@ import type { ZstdReader } from '../sys/zstd.js'
 
 /** Inflates one or more zstd frames. Throws ImageError UNSUPPORTED when neither way exists. */
 export async function* unzstd(source: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
-  const create = (zlib as { createZstdDecompress?: () => Duplex }).createZstdDecompress
-  const own = create !== undefined && Number.parseInt(process.versions.node) >= 24
-  const reader = own ? undefined : await openReader(create === undefined)
-  if (create !== undefined && reader === undefined) {
+  const reader = await decoder()
+  if ('pipe' in reader) {
     const { through } = await import('./inflate.js')
-    yield* through(create(), source, 'zstd')
+    yield* through(reader, source, 'zstd')
     return
   }
-  if (reader === undefined) return
   try {
     for await (const chunk of source) yield* reader.push(chunk)
     if (!reader.finished) throw new ImageError('BLOB_CORRUPT', 'inflate layer: zstd data ends early')
@@ -33,13 +30,15 @@ export async function* unzstd(source: AsyncIterable<Buffer>): AsyncGenerator<Buf
   }
 }
 
-/** libzstd's; where there is none undefined, or UNSUPPORTED when it is `needed`. */
-async function openReader(needed: boolean): Promise<ZstdReader | undefined> {
+/** Node's stream or libzstd's reader, whichever is to be relied on; UNSUPPORTED where there is neither. */
+async function decoder(): Promise<Duplex | ZstdReader> {
+  const create = (zlib as { createZstdDecompress?: () => Duplex }).createZstdDecompress
+  if (create !== undefined && Number.parseInt(process.versions.node) >= 24) return create()
   const { ZstdReader } = await import('../sys/zstd.js')
   try {
     return new ZstdReader()
   } catch (error) {
-    if (!needed) return undefined
+    if (create !== undefined) return create()
     const message = 'inflate layer: zstd needs Node 22.15 or libzstd.so.1 (Debian: libzstd1)'
     throw new ImageError('UNSUPPORTED', message, {}, error)
   }

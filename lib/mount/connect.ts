@@ -35,7 +35,7 @@ export function connect({ spec, stack, ...rest }: ConnectOptions): Session {
       passthrough,
       writeback: spec.writeback !== false && isWritable(spec),
       acl: spec.acl !== false,
-      noOpen: spec.noOpen ?? (!machineRoot && spec.writeback !== false && spec.lowers.every(l => l.kind === 'index')),
+      noOpen: spec.writeback !== false && (spec.noOpen ?? (!machineRoot && spec.lowers.every(l => l.kind === 'index'))),
       stackDepth: stack.stackDepth,
     },
   })

@@ -134,17 +134,11 @@ export const PR = {
 export function watch(fd: number, ready: () => void): { close(): void; unref(): void } {
   const handle = koffi.node.poll(fd, { readable: true, disconnect: true }, () => {
     ready()
-    settle()
+    // Koffi calls back bare, not as Node does, and since Node 26 what was settled there waits for whatever event comes next: when the
+    // end of a container is the last one there is none.
+    setImmediate(() => undefined)
   })
   return { close: () => handle.close(), unref: () => handle.unref() }
-}
-
-/**
- * Has the loop's next phase run what waits for a promise. Koffi calls back bare, not as Node does, and since Node 26 what was settled
- * there waits for whatever event comes next: when the end of a container is the last one there is none.
- */
-function settle(): void {
-  setImmediate(() => undefined)
 }
 
 /** Resolves when the process of `pidfd` (a child of this one) ends, and reaps it. The event loop waits, no thread does. */
@@ -172,10 +166,9 @@ export function gone(pidfd: number, milliseconds: number): Promise<void> {
       clearTimeout(timer)
       handle.close()
       resolve()
-      settle()
     }
     const timer = setTimeout(end, milliseconds)
-    const handle = koffi.node.poll(pidfd, { readable: true }, end)
+    const handle = watch(pidfd, end)
   })
 }
 

@@ -12,6 +12,7 @@ import { type Job, PENDING } from './filesystem.js'
 import { mutate } from './mutate.js'
 import { type Copying, extraOf, type Node } from './node.js'
 import type { Tree } from './tree.js'
+import type { Work } from './work.js'
 
 /** Files up to this size are copied within the call: a copy in the page cache takes less than waking another thread. */
 const INLINE = 1 << 20
@@ -27,33 +28,24 @@ export function emptyCopy(tree: Tree): number {
   return mutate.openat(work.fd, temporary, O.CREAT | O.EXCL | O.RDWR, 0o600)
 }
 
-/**
- * As `copyData`, into a file without a name, to be linked. Only for what is copied within the call; undefined for all else. Its sync
- * need not wait for the work directory's (ext4 without a journal syncs the directory of a new name with the file).
- */
-export function namelessCopy(tree: Tree, node: Node, size: number): number | undefined {
-  const { work } = tree
-  if (work?.tmpfile !== true || size > INLINE || (node.extra?.copy ?? null) !== null) return undefined
-  const from = tree.layer(node.layer).open(node.lower)
-  if (from < 0) return from
+/** The same without a name: its sync need not wait for the directory's (ext4 without a journal syncs that of a new name with the file). */
+function namelessCopy(work: Work): number {
   temporary = ''
-  const to = mutate.openat(work.fd, '.', O.TMPFILE | O.RDWR, 0o600)
-  const r = to < 0 ? to : copyOrDefer(tree, node, from, to, size)
-  close(from)
-  if (r < 0 && to >= 0) close(to)
-  return r < 0 ? r : to
+  return mutate.openat(work.fd, '.', O.TMPFILE | O.RDWR, 0o600)
 }
 
 /**
  * Copies the first `size` bytes of a node's lower data to a fresh file in the work directory, called `temporary`. Returns an
- * fd of it that the caller closes, PENDING, or `-errno`.
+ * fd of it that the caller closes, PENDING, or `-errno`. `linkable`: the caller can give a name to a copy that has none, which is
+ * what it gets where the copy is done within the call.
  */
-export function copyData(tree: Tree, node: Node, size: number): number {
+export function copyData(tree: Tree, node: Node, size: number, linkable = false): number {
   const running = node.extra?.copy ?? null
   if (running !== null) return resume(tree, node, running)
   const from = tree.layer(node.layer).open(node.lower)
   if (from < 0) return from
-  const to = emptyCopy(tree)
+  const { work } = tree
+  const to = linkable && size <= INLINE && work?.tmpfile === true ? namelessCopy(work) : emptyCopy(tree)
   if (to < 0) {
     close(from)
     return to
@@ -63,7 +55,7 @@ export function copyData(tree: Tree, node: Node, size: number): number {
   close(from)
   if (r >= 0) return to
   close(to)
-  tree.work?.discard(temporary)
+  work?.discard(temporary)
   return r
 }
 
@@ -99,7 +91,7 @@ export function resume(tree: Tree, node: Node, copy: Copying): number {
   temporary = copy.name
   if (copy.result >= 0) return copy.to
   close(copy.to)
-  if (copy.name !== '') tree.work?.discard(copy.name)
+  tree.work?.discard(copy.name)
   return copy.result
 }
 

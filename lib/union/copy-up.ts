@@ -18,7 +18,7 @@ import { AT, O, S } from '../sys/constants.js'
 import { close, openat } from '../sys/file.js'
 import { Stat, statat } from '../sys/stat.js'
 import { completeData } from './complete-copy.js'
-import { copyData, emptyCopy, namelessCopy, setTimes, temporary } from './copy-data.js'
+import { copyData, emptyCopy, setTimes, temporary } from './copy-data.js'
 import { enterIndex, holdOffset } from './hard-links.js'
 import { noteCopiedUp } from './listing.js'
 import { setImpure, setMark, setOrAside } from './marks.js'
@@ -172,17 +172,12 @@ function copyUpFile(tree: Tree, node: Node, want: Presence, limit: number): numb
   // While the data is being copied already, everybody waits for it.
   const busy = node.extra !== null && node.extra.copy !== null
   const meta = !busy && want === Presence.Meta && tree.metacopy && sourceSt.size > 0
-  const fd = meta || size === 0 ? emptyCopy(tree) : copyOf(tree, node, size)
+  // What has several names goes by a name: that is what the index links.
+  const fd = meta || size === 0 ? emptyCopy(tree) : copyData(tree, node, size, sourceSt.nlink === 1)
   if (fd < 0) return fd
   const done = finishFile(tree, node, fd, meta, limit < sourceSt.size)
   close(fd)
   return done
-}
-
-/** What has several names goes by a name: that is what the index links. */
-function copyOf(tree: Tree, node: Node, size: number): number {
-  const nameless = sourceSt.nlink === 1 ? namelessCopy(tree, node, size) : undefined
-  return nameless ?? copyData(tree, node, size)
 }
 
 /** The attributes of a file that is not in the upper, in `sourceSt`. */
@@ -284,7 +279,7 @@ function settle(tree: Tree, node: Node, name: string, st: Stat, presence: Presen
       node.extra.index = ''
       node.extra.nlinkOffset = 0
     }
-    if (name !== '') work.discard(name)
+    work.discard(name)
     return r
   }
   node.upper = presence

@@ -94,9 +94,9 @@ export class Work {
     return mutate.mknodat(dirfd, name, S.IFCHR, 0)
   }
 
-  /** Removes `name` in `fd`, whatever it is. Best effort: what stays is swept by the next mount. */
+  /** Removes `name` in `fd`, whatever it is; '' is nothing. Best effort: what stays is swept by the next mount. */
   discard(name: string): void {
-    if (mutate.unlinkat(this.fd, name) < 0) removeTree(this.fd, name)
+    if (name !== '' && mutate.unlinkat(this.fd, name) < 0) removeTree(this.fd, name)
   }
 
   /** Notes on disk that the upper may hold what the kernel does not follow in `user.` attributes. */
