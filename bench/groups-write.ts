@@ -41,6 +41,7 @@ export const large: Group = {
     const size = b.material.sizes.bigMiB << 20
     const path = join(b.point, 'large')
     b.settle()
+    b.warm(2 * b.material.sizes.bigMiB)
     const write = await b.measured('write-seq', 'writeSequential', { path, size })
     const values: Record<string, number> = { 'write-seq': rate(write) }
     if (b.wants('rewrite-seq')) {

@@ -8,7 +8,7 @@
  */
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync } from 'node:fs'
+import { closeSync, mkdirSync, openSync, rmSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Material } from './material.js'
 import { processorTime, unmountKernel, type Mounted, type Peer, type Stack } from './peers.js'
@@ -224,6 +224,15 @@ class Measurement implements Bench {
    */
   settle(): void {
     execFileSync('sync', ['-f', this.point, this.#options.scratch])
+  }
+
+  warm(mebibytes: number): void {
+    const path = join(this.#options.scratch, 'warm')
+    const block = Buffer.alloc(1 << 20, 1)
+    const fd = openSync(path, 'w')
+    for (let i = 0; i < mebibytes; i++) writeSync(fd, block)
+    closeSync(fd)
+    rmSync(path)
   }
 
   agree(row: string, check: string): void {
