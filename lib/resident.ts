@@ -22,7 +22,7 @@ export function optimizeLater(): void {
   if (!process.versions.v8.startsWith('11.')) return
   // What node:v8 exports, without the streams that it loads for something else: 10 ms in which the first request would wait.
   const { binding } = process as unknown as { binding: (name: 'v8') => typeof import('node:v8') }
-  const { noDeprecation } = process
+  const { noDeprecation = false } = process
   process.noDeprecation = true
   const { setFlagsFromString } = binding('v8')
   process.noDeprecation = noDeprecation
