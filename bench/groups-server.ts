@@ -10,6 +10,15 @@ const MOUNTS = 5
 
 const cachedMB = (): number => Number(/^Cached:\s+(\d+)/m.exec(readFileSync('/proc/meminfo', 'utf8'))?.[1] ?? 0) / 1024
 
+async function medianOf(seconds: () => Promise<number | undefined>): Promise<number | undefined> {
+  const times: number[] = []
+  for (let i = 0; i < MOUNTS; i++) {
+    const each = await seconds()
+    if (each !== undefined) times.push(each)
+  }
+  return times.sort((x, y) => x - y)[times.length >> 1]
+}
+
 export const tenMounts: Group = {
   name: 'ten-mounts',
   lowers: 'big',
@@ -43,6 +52,7 @@ const ofServer: Group = {
   rows: [
     { id: 'mount', title: 'mount, until it answers', unit: 'ms' },
     { id: 'mount-command', title: 'the whole mount command', unit: 'ms' },
+    { id: 'node', title: '`node -e 0`, for comparison', unit: 'ms' },
     { id: 'rss-idle', title: 'server: resident memory, idle', unit: 'MB' },
     { id: 'pss-idle', title: 'server: proportional memory, idle', unit: 'MB' },
     { id: 'private-idle', title: 'server: private memory, idle', unit: 'MB' },
@@ -54,13 +64,12 @@ const ofServer: Group = {
   async run(b) {
     const values: Record<string, number> = { mount: b.mountSeconds * 1000 }
     if (b.wants('mount-command')) {
-      const times: number[] = []
-      for (let i = 0; i < MOUNTS; i++) {
-        const seconds = await b.command()
-        if (seconds !== undefined) times.push(seconds)
-      }
-      const median = times.sort((x, y) => x - y)[times.length >> 1]
+      const median = await medianOf(() => b.command())
       if (median !== undefined) values['mount-command'] = median * 1000
+    }
+    if (b.wants('node')) {
+      const median = await medianOf(() => b.timed([process.execPath, '-e', '0']))
+      if (median !== undefined) values['node'] = median * 1000
     }
     const { pid } = b.mounted
     if (pid === undefined) return values

@@ -42,6 +42,8 @@ export interface Bench {
   another(): Promise<Mounted & { readonly point: string }>
   /** Mounts another such stack by the peer's own command, and takes it down; seconds until the command has ended. */
   command(): Promise<number | undefined>
+  /** Seconds until that command, which wants nothing of the mount, has ended. */
+  timed(words: readonly string[]): Promise<number>
   /** Unmounts and mounts again; with `'all'` the machine's caches are dropped too. False: it may not drop them. */
   cold(what: 'all' | 'mount'): Promise<boolean>
   /** Until the disk has all that was written. */

@@ -10,6 +10,7 @@ import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { closeSync, mkdirSync, openSync, rmSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
+import { residentEnvironment } from '../lib/resident.js'
 import type { Material } from './material.js'
 import { processorTime, unmountKernel, type Mounted, type Peer, type Stack } from './peers.js'
 import type { Sample } from './sample.js'
@@ -197,15 +198,23 @@ class Measurement implements Bench {
     const stack = this.#runner.newStack(this.#group.lowers)
     const words = await this.peer.command?.(stack)
     if (words === undefined) return undefined
+    const seconds = await this.timed(words)
+    await unmountKernel(stack.point)
+    return seconds
+  }
+
+  async timed(words: readonly string[]): Promise<number> {
     const start = process.hrtime.bigint()
-    const child = spawn(words[0] ?? '', words.slice(1), { stdio: ['ignore', 'ignore', 'pipe'], cwd: '/' })
+    const child = spawn(words[0] ?? '', words.slice(1), {
+      stdio: ['ignore', 'ignore', 'pipe'],
+      cwd: '/',
+      env: residentEnvironment(),
+    })
     let said = ''
     child.stderr.on('data', (data: Buffer) => (said += data.toString()))
     const [code] = (await once(child, 'exit')) as [number | null]
-    const seconds = Number(process.hrtime.bigint() - start) / 1e9
     if (code !== 0) throw new Error(`${words.join(' ')}: ${said.trim()}`)
-    await unmountKernel(stack.point)
-    return seconds
+    return Number(process.hrtime.bigint() - start) / 1e9
   }
 
   async cold(what: 'all' | 'mount'): Promise<boolean> {
