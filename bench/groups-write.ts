@@ -81,6 +81,7 @@ export const largeCold: Group = {
     const size = b.material.sizes.bigMiB << 20
     const values: Record<string, number> = {}
     if (b.wants('read-seq-cold')) {
+      b.warm(2 * b.material.sizes.bigMiB)
       const cold = await b.coldly('read-seq-cold', 'readSequential', { path })
       if (cold !== undefined) values['read-seq-cold'] = rate(cold)
     }
