@@ -4,19 +4,23 @@ import { join } from 'node:path'
 import { memoryOf } from './peers.js'
 import type { Group } from './row.js'
 import { runClient } from './run-client.js'
+import { median } from './sample.js'
 
 const TEN = 10
-const MOUNTS = 5
+/** Starts for one number. */
+const STARTS = 5
 
 const cachedMB = (): number => Number(/^Cached:\s+(\d+)/m.exec(readFileSync('/proc/meminfo', 'utf8'))?.[1] ?? 0) / 1024
 
-async function medianOf(seconds: () => Promise<number | undefined>): Promise<number | undefined> {
+/** The median of some starts, in milliseconds, as row `id`; empty where `start` gives nothing. */
+async function starts(id: string, start: () => Promise<number | undefined>): Promise<Record<string, number>> {
   const times: number[] = []
-  for (let i = 0; i < MOUNTS; i++) {
-    const each = await seconds()
-    if (each !== undefined) times.push(each)
+  for (let i = 0; i < STARTS; i++) {
+    const seconds = await start()
+    if (seconds !== undefined) times.push(seconds)
   }
-  return times.sort((x, y) => x - y)[times.length >> 1]
+  const middle = median(times)
+  return middle === undefined ? {} : { [id]: middle * 1000 }
 }
 
 export const tenMounts: Group = {
@@ -30,7 +34,7 @@ export const tenMounts: Group = {
   async run(b) {
     const points = [b.point]
     for (let i = 1; i < TEN; i++) points.push((await b.another()).point)
-    b.warm(2 * b.material.sizes.bigMiB)
+    b.warm()
     if (!(await b.cold('all'))) return {}
     const before = cachedMB()
     const seconds = await b.during('ten-time', TEN, async () => {
@@ -63,14 +67,10 @@ const ofServer: Group = {
     { id: 'private-create', title: 'server: private memory after creates', unit: 'MB' },
   ],
   async run(b) {
-    const values: Record<string, number> = { mount: b.mountSeconds * 1000 }
-    if (b.wants('mount-command')) {
-      const median = await medianOf(() => b.command())
-      if (median !== undefined) values['mount-command'] = median * 1000
-    }
-    if (b.wants('node')) {
-      const median = await medianOf(() => b.timed([process.execPath, '-e', '0']))
-      if (median !== undefined) values['node'] = median * 1000
+    const values = {
+      mount: b.mountSeconds * 1000,
+      ...(b.wants('mount-command') ? await starts('mount-command', () => b.command()) : {}),
+      ...(b.wants('node') ? await starts('node', () => b.timed([process.execPath, '-e', '0'])) : {}),
     }
     const { pid } = b.mounted
     if (pid === undefined) return values

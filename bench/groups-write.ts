@@ -41,7 +41,7 @@ export const large: Group = {
     const size = b.material.sizes.bigMiB << 20
     const path = join(b.point, 'large')
     b.settle()
-    b.warm(2 * b.material.sizes.bigMiB)
+    b.warm()
     const write = await b.measured('write-seq', 'writeSequential', { path, size })
     const values: Record<string, number> = { 'write-seq': rate(write) }
     if (b.wants('rewrite-seq')) {
@@ -81,7 +81,7 @@ export const largeCold: Group = {
     const size = b.material.sizes.bigMiB << 20
     const values: Record<string, number> = {}
     if (b.wants('read-seq-cold')) {
-      b.warm(2 * b.material.sizes.bigMiB)
+      b.warm()
       const cold = await b.coldly('read-seq-cold', 'readSequential', { path })
       if (cold !== undefined) values['read-seq-cold'] = rate(cold)
     }

@@ -49,10 +49,10 @@ export interface Bench {
   /** Until the disk has all that was written. */
   settle(): void
   /**
-   * Has that much memory at hand, by a file that is written and removed. A virtual machine may be given memory only when it
+   * Has memory for the large file at hand, twice over, by one that is written and removed. A virtual machine may be given memory only when it
    * touches it, and have it taken back a minute later: 3 s for each GiB where this was written, in whatever row comes first.
    */
-  warm(mebibytes: number): void
+  warm(): void
   /** Remembers what every peer must agree on; throws when one does not. */
   agree(row: string, check: string): void
   /**

@@ -235,11 +235,11 @@ class Measurement implements Bench {
     execFileSync('sync', ['-f', this.point, this.#options.scratch])
   }
 
-  warm(mebibytes: number): void {
+  warm(): void {
     const path = join(this.#options.scratch, 'warm')
     const block = Buffer.alloc(1 << 20, 1)
     const fd = openSync(path, 'w')
-    for (let i = 0; i < mebibytes; i++) writeSync(fd, block)
+    for (let i = 0; i < 2 * this.material.sizes.bigMiB; i++) writeSync(fd, block)
     closeSync(fd)
     rmSync(path)
   }

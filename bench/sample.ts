@@ -29,16 +29,20 @@ export function peersOf(samples: readonly Sample[]): string[] {
   return [...order.filter(p => found.includes(p)), ...found.filter(p => !order.includes(p)).sort()]
 }
 
+/** Undefined of nothing. */
+export function median(values: readonly number[]): number | undefined {
+  const sorted = values.toSorted((a, b) => a - b)
+  const middle = sorted.length / 2
+  const [above, below] = [sorted[Math.floor(middle)], sorted[Math.ceil(middle) - 1]]
+  return above === undefined || below === undefined ? undefined : (above + below) / 2
+}
+
 export function cellOf(samples: readonly Sample[], row: string, peer: string): Cell | undefined {
-  const values = samples
-    .filter(s => s.row === row && s.peer === peer)
-    .map(s => s.value)
-    .sort((a, b) => a - b)
-  const [low = 0, high = 0] = [values[0], values.at(-1)]
-  const middle = values.length / 2
-  const median = ((values[Math.floor(middle)] ?? NaN) + (values[Math.ceil(middle) - 1] ?? NaN)) / 2
-  if (values.length === 0) return undefined
-  return { median, spread: median === 0 ? 0 : (high - low) / 2 / Math.abs(median), count: values.length }
+  const values = samples.filter(s => s.row === row && s.peer === peer).map(s => s.value)
+  const middle = median(values)
+  if (middle === undefined) return undefined
+  const half = (Math.max(...values) - Math.min(...values)) / 2
+  return { median: middle, spread: middle === 0 ? 0 : half / Math.abs(middle), count: values.length }
 }
 
 /** Of samples of one row. */

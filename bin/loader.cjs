@@ -14,6 +14,7 @@ const { pathToFileURL } = require('node:url')
 /** A file of parts, and a cache, begin with a line of that many bytes: `//`, JSON, spaces. Places are counted behind it. */
 const HEADER = LENGTH
 
+/** Where `bytes` reads to. */
 let scratch = Buffer.allocUnsafeSlow(HEADER)
 const dist = path.join(__dirname, DEPTH)
 const base = pathToFileURL(dist + path.sep).href

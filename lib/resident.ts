@@ -5,6 +5,8 @@
  * do so at the first turn of the event loop, for 7 ms of a start.
  */
 
+import { setV8Flags } from './v8-flags.js'
+
 /** Node's options. One for all: V8 keeps compiled code for one set of flags apart from that for another (bin/loader.cjs). */
 export const residentFlags: readonly string[] = [
   '--min-semi-space-size=2',
@@ -20,14 +22,7 @@ export const residentFlags: readonly string[] = [
  */
 export function optimizeLater(): void {
   if (!process.versions.v8.startsWith('11.')) return
-  // What node:v8 exports, without the streams that it loads for something else: 10 ms in which the first request would wait.
-  const { binding } = process as unknown as { binding: (name: 'v8') => typeof import('node:v8') }
-  const { noDeprecation = false } = process
-  process.noDeprecation = true
-  const { setFlagsFromString } = binding('v8')
-  process.noDeprecation = noDeprecation
-  for (const flag of ['--interrupt-budget=200000', '--max-inlined-bytecode-size-cumulative=150'])
-    setFlagsFromString(flag)
+  setV8Flags('--interrupt-budget=200000', '--max-inlined-bytecode-size-cumulative=150')
 }
 
 /** Of this process, less what is not meant for others: Node reads all of NODE_EXTRA_CA_CERTS at its start, for 40 ms. */

@@ -48,6 +48,13 @@ export class FileIo {
     return this.unannounced === undefined ? handle : this.unannounced.writer(this.#in.caller, node)
   }
 
+  /** The answer that is one number: `result` of the filesystem, unless that is `-errno` or PENDING. */
+  #number(result: number): number {
+    if (result < 0) return result
+    this.#out.u64(OUT_HEADER, result)
+    return 8
+  }
+
   read(): number {
     const from = this.#in
     const size = Math.min(from.u32(ARG + 16), MAX_IO)
@@ -71,9 +78,7 @@ export class FileIo {
     const handle = this.#writer(from.node, from.u64(ARG))
     if (handle < 0) return handle
     const r = this.#fs.write(from.caller, from.node, handle, size, from.u64(ARG + 8), from, at, kill)
-    if (r < 0) return r
-    this.#out.u64(OUT_HEADER, r)
-    return 8
+    return this.#number(r)
   }
 
   fsync(): number {
@@ -94,9 +99,7 @@ export class FileIo {
     const handle = this.#reader(from.node, from.u64(ARG))
     if (handle < 0) return handle
     const r = this.#fs.lseek(from.node, handle, from.u64(ARG + 8), from.u32(ARG + 16))
-    if (r < 0) return r
-    this.#out.u64(OUT_HEADER, r)
-    return 8
+    return this.#number(r)
   }
 
   /** The answer of the older opcode has 32 bits for the length: it must not be asked for more at once. */
@@ -118,8 +121,6 @@ export class FileIo {
       from.u64(ARG + 32),
       length,
     )
-    if (r < 0) return r
-    this.#out.u64(OUT_HEADER, r)
-    return 8
+    return this.#number(r)
   }
 }

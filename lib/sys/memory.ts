@@ -2,6 +2,7 @@
  * Owns memory that is a file: memfd_create(2), and shared mappings (mmap(2)) seen as an ArrayBuffer; and giving memory back.
  */
 import koffi from 'koffi'
+import { setV8Flags } from '../v8-flags.js'
 import { addressOf, libc, ret } from './libc.js'
 
 const memfdCreate = libc.func('int memfd_create(const char *name, uint flags)') as (
@@ -31,7 +32,7 @@ let collect: (() => void) | undefined
  */
 export function giveBack(): void {
   if (collect === undefined) {
-    process.getBuiltinModule('node:v8').setFlagsFromString('--expose-gc')
+    setV8Flags('--expose-gc')
     collect = process.getBuiltinModule('node:vm').runInNewContext('gc') as () => void
   }
   collect()
