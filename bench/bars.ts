@@ -65,8 +65,8 @@ export const bars: Readonly<Record<string, Bar>> = {
 const ROOTLESS: Bar = { fuse: 0.8 }
 const ROOTLESS_FIRST_READ: Bar = { fuse: 1 }
 const firstReads = ['read-seq-first', 'read-seq-cold']
-/** What is said of servers holds for them in any namespace; it is no row of work. */
-const aboutServers = /^(rss|pss|private|mount|ten-cache)/
+/** What is said of servers holds for them in any namespace; it is no row of work, and Node's own start is none of ours. */
+const aboutServers = /^(rss|pss|private|mount|ten-cache|node$)/
 
 export function barOf(row: Row, space: Sample['space']): Bar | undefined {
   if (space === 'root') return bars[row.id]

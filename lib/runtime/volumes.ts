@@ -62,11 +62,11 @@ export function createVolume(
   return volume
 }
 
-/** Throws NO_SUCH_VOLUME. Whether a container uses it is the caller's to ask. */
+/** Throws NO_SUCH_VOLUME, FsError: it is on the list as long as there is anything of it. Whether a container uses it is the caller's to ask. */
 export function removeVolume(root: string, name: string): void {
   const directory = directoryOf(root, name)
   if (!existsSync(directory)) throw new RuntimeError('NO_SUCH_VOLUME', `no such volume: ${name}`)
-  rmSync(join(directory, 'volume.json'), { force: true })
+  removeTree(volumeData(root, name))
   removeTree(directory)
 }
 

@@ -81,6 +81,16 @@ export function rootlessVerbs(cases: readonly { ids: boolean; driver: 'fuse' | '
           })
         })
 
+        await t.test('a volume with files of another id, in a directory that only he may read', t => {
+          const fill = ids ? 'mkdir -m 700 /v/d; echo 1 > /v/d/f; chown -R 1234 /v/d' : 'mkdir -m 0 /v/d'
+          lamina.out('run', '--rm', '--network', 'none', '-v', 'filled:/v', 'tiny', 'sh', '-c', fill)
+          t.equal(lamina.out('volume', 'rm', 'filled'), 'filled')
+          t.equal(lamina.out('volume', 'ls', '-q'), '')
+          t.equal(existsSync(join(lamina.root, 'volumes', 'filled')), false)
+          t.match(lamina.do(['volume', 'rm', 'filled']), { code: 1, stderr: /no such volume: filled/ })
+          t.end()
+        })
+
         await t.test('life', async t => {
           lamina.out('rename', 'a', 'b')
           lamina.out('restart', 'b')

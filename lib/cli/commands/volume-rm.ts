@@ -6,7 +6,11 @@ export const command = defineCommand({
   command: 'volume rm <name..>',
   describe: 'Remove volumes that no container uses',
   builder: { force: { alias: 'f', type: 'boolean', describe: 'One that is not there is fine' } },
-  async handler(args, { root, runRoot, stdout }) {
+  async handler(args, context) {
+    const { elevate } = await import('../elevate.js')
+    const elsewhere = await elevate(context)
+    if (elsewhere !== undefined) return elsewhere
+    const { root, runRoot, stdout } = context
     const [{ Containers }, { removeVolume }, { RuntimeError }] = await Promise.all([
       import('../../runtime/containers.js'),
       import('../../runtime/volumes.js'),
@@ -23,5 +27,6 @@ export const command = defineCommand({
       }
       stdout.write(`${printable(name)}\n`)
     }
+    return 0
   },
 })
