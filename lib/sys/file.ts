@@ -8,6 +8,7 @@ import { AT, O } from './constants.js'
 import { NR, NRA, addressOf, alloc, cpath, libc, ret, scratch, syscall6, syscallInThread } from './libc.js'
 
 const c = {
+  fadvise: libc.func('int posix_fadvise(int fd, int64_t offset, int64_t n, int advice)'),
   openat: libc.func('int openat(int dirfd, uintptr_t path, int flags, uint mode)'),
   close: libc.func('int close(int fd)'),
   read: libc.func('intptr_t read(int fd, uintptr_t buf, size_t n)'),
@@ -125,6 +126,12 @@ export function ftruncate(fd: number, length: number): number {
 /** fallocate(2) with FALLOC mode bits. */
 export function fallocate(fd: number, mode: number, offset: number, length: number): number {
   return ret(c.fallocate(fd, mode, offset, length) as number)
+}
+
+/** Has the kernel read the first `length` bytes of `fd`, which is not waited for (posix_fadvise(2), POSIX_FADV_WILLNEED). */
+export function willNeed(fd: number, length: number): void {
+  const WILLNEED = 3
+  c.fadvise(fd, 0, length, WILLNEED)
 }
 
 /** lseek(2), SEEK_DATA and SEEK_HOLE included. */

@@ -1,6 +1,6 @@
 /**
- * Owns what is looked up before anybody asks: who lists a directory goes on to its next names, and who walks a tree to the next
- * directory in it. Between two requests the walking process is busy with what it got, and this one would sleep: so a walk
+ * Owns what is done before anybody asks: who lists a directory goes on to its next names, who walks a tree to the next
+ * directory in it, and who reads files to the next ones (read-ahead.ts). Between two requests the walking process is busy with what it got, and this one would sleep: so a walk
  * is served by two processors, and what a cold disk costs is paid while nobody waits.
  * Invariants: nothing that anybody sees is changed (access times neither); at most AHEAD names in each of few directories
  * are known without having been asked for; a walk that goes elsewhere costs no more until it has been foreseen again.
@@ -68,12 +68,14 @@ export class Ahead {
         this.#next.shift()
       } else this.#dropNext()
     }
+    if (at >= listing.length) this.#tree.readAhead.listed(node, listing)
     if (at < listing.length) this.#now = { node, listing, from: at, at: Math.max(at + 1, done) }
     else if (this.#next.length === 0) this.#expected = this.#after(node)
   }
 
-  /** Looks up a few names. False: there is nothing to do. */
+  /** Reads a file or looks up a few names. False: there is nothing to do. */
   step(): boolean {
+    if (this.#tree.readAhead.step()) return true
     const now = this.#now
     if (now !== undefined && this.#prepare(now)) return true
     if (!this.sure) return false
@@ -109,6 +111,7 @@ export class Ahead {
 
   /** Forgets everything that nobody came for. */
   clear(): void {
+    this.#tree.readAhead.clear()
     if (this.#now !== undefined) this.#drop(this.#now)
     this.#now = undefined
     this.#expected = null

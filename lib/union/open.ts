@@ -75,7 +75,9 @@ function openLower(tree: Tree, node: Node, out: OpenResult): number {
   out.fresh = kept < 0
   if (kept >= 0) return kept
   tree.lowerFiles.newKey()
-  return tree.layer(node.layer).open(node.lower)
+  const fd = tree.layer(node.layer).open(node.lower)
+  if (fd >= 0) tree.readAhead.opened(node)
+  return fd
 }
 
 function passed(tree: Tree, flags: number): number {

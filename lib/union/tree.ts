@@ -21,6 +21,7 @@ import { DirKind, Directory, extraOf, type LowerRef, Node, NodeTable, Presence }
 import type { UnionOptions } from './options.js'
 import { Origins } from './origin.js'
 import { OwedTimes } from './owed-times.js'
+import { ReadAhead } from './read-ahead.js'
 import { forgetListed, nodeOfListed } from './listed.js'
 import { setProtection } from './protect.js'
 import { Work } from './work.js'
@@ -76,6 +77,7 @@ export class Tree {
   })
 
   readonly lowerFiles = new LowerFiles()
+  readonly readAhead = new ReadAhead(this)
 
   /** Scratch for a lookup's result. */
   readonly st = new Stat()
