@@ -62,7 +62,10 @@ export function createVolume(
   return volume
 }
 
-/** Throws NO_SUCH_VOLUME, FsError: it is on the list as long as there is anything of it. Whether a container uses it is the caller's to ask. */
+/**
+ * Removes the data, then the volume from the list: what could not be removed is still on it. Whether a container uses it is
+ * the caller's to ask. Throws NO_SUCH_VOLUME, FsError.
+ */
 export function removeVolume(root: string, name: string): void {
   const directory = directoryOf(root, name)
   if (!existsSync(directory)) throw new RuntimeError('NO_SUCH_VOLUME', `no such volume: ${name}`)

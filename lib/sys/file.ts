@@ -8,7 +8,6 @@ import { AT, O } from './constants.js'
 import { NR, NRA, addressOf, alloc, cpath, libc, ret, scratch, syscall6, syscallInThread } from './libc.js'
 
 const c = {
-  fadvise: libc.func('int posix_fadvise(int fd, int64_t offset, int64_t n, int advice)'),
   openat: libc.func('int openat(int dirfd, uintptr_t path, int flags, uint mode)'),
   close: libc.func('int close(int fd)'),
   read: libc.func('intptr_t read(int fd, uintptr_t buf, size_t n)'),
@@ -17,6 +16,7 @@ const c = {
   pwrite: libc.func('intptr_t pwrite64(int fd, uintptr_t buf, size_t n, int64_t off)'),
   ftruncate: libc.func('int ftruncate64(int fd, int64_t n)'),
   fallocate: libc.func('int fallocate64(int fd, int mode, int64_t off, int64_t n)'),
+  fadvise: libc.func('int posix_fadvise(int fd, int64_t offset, int64_t n, int advice)'),
   lseek: libc.func('int64_t lseek64(int fd, int64_t off, int whence)'),
   fsync: libc.func('int fsync(int fd)'),
   fdatasync: libc.func('int fdatasync(int fd)'),

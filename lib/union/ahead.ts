@@ -1,7 +1,7 @@
 /**
  * Owns what is done before anybody asks: who lists a directory goes on to its next names, who walks a tree to the next
- * directory in it, and who reads files to the next ones (read-ahead.ts). Between two requests the walking process is busy with what it got, and this one would sleep: so a walk
- * is served by two processors, and what a cold disk costs is paid while nobody waits.
+ * directory in it, and who reads files to the next ones (read-ahead.ts). Between two requests that process is busy with what it
+ * got, and this one would sleep: so a walk is served by two processors, and what a cold disk costs is paid while nobody waits.
  * Invariants: nothing that anybody sees is changed (access times neither); at most AHEAD names in each of few directories
  * are known without having been asked for; a walk that goes elsewhere costs no more until it has been foreseen again.
  */

@@ -32,8 +32,7 @@ export function lookupLower(
   for (let i = first; i < lowers.length; i++) {
     const ref = lowers[i] as LowerRef
     const layer = tree.layer(ref.layer)
-    const own = shown > 0 && i === first && layer.listBytes !== undefined ? tree.inodes.below(layer.fsid, shown) : -1
-    const found = own < 0 ? layer.lookup(ref.node, name, st) : statted(layer, own, st)
+    const found = findIn(tree, layer, ref.node, name, st, i === first ? shown : 0)
     if (found === -E.ENOENT || found === -E.ENOTDIR) continue
     if (found < 0) return found
     const type = st.mode & S.IFMT
@@ -47,10 +46,12 @@ export function lookupLower(
   return -E.ENOENT
 }
 
-/** `lookup` of a node that needs none. */
-function statted(layer: Layer, node: LayerNode, st: Stat): number {
-  const r = layer.stat(node, st)
-  return r < 0 ? r : node
+/** `lookup` of a layer; one that lists bytes need not look for a name of which the number that is shown is known (`shown`, or 0). */
+export function findIn(tree: Tree, layer: Layer, dir: LayerNode, name: string, st: Stat, shown: number): LayerNode {
+  const own = shown > 0 && layer.listBytes !== undefined ? tree.inodes.below(layer.fsid, shown) : -1
+  if (own < 0) return layer.lookup(dir, name, st)
+  const r = layer.stat(own, st)
+  return r < 0 ? r : own
 }
 
 function lowerFile(

@@ -12,7 +12,7 @@ import { DT, S } from '../sys/constants.js'
 import { close, willNeed } from '../sys/file.js'
 import { Stat } from '../sys/stat.js'
 import { type Listing, UPPER } from './listing.js'
-import { mayBeMetacopy } from './lookup-lower.js'
+import { findIn, mayBeMetacopy } from './lookup-lower.js'
 import type { Node } from './node.js'
 import type { Tree } from './tree.js'
 
@@ -67,12 +67,12 @@ export class ReadAhead {
     if (listing !== this.#listing) this.#enter(directory, listing)
     if (this.#pause > 0) this.#pause--
     const entry = listing.index(node.name)
-    const step = this.#stepOf(entry)
+    let step = this.#stepOf(entry)
     if (step === this.#expected) this.#right = Math.min(SURE, this.#right + 1)
     // Some were passed over.
     else if (step > this.#expected && step < this.#next) this.#right = Math.max(0, this.#right - 1)
-    else this.#mistaken(listing, entry)
-    this.#expected = this.#after(listing, this.#stepOf(entry))
+    else step = this.#mistaken(listing, entry)
+    this.#expected = this.#after(listing, step)
     this.#next = Math.max(this.#next, this.#expected)
     this.#last = entry
   }
@@ -80,7 +80,8 @@ export class ReadAhead {
   /** All of `directory` has been listed: if the files of the one before have been opened, but for one, its files are next. */
   listed(directory: Node, listing: Listing): void {
     const before = this.#listing
-    if (this.#right < SURE || before === null) return
+    // The end of a listing is told twice: to who asks for more, too.
+    if (this.#right < SURE || before === null || before === listing) return
     if (this.#after(before, this.#expected) >= this.#length(before)) this.#enter(directory, listing)
   }
 
@@ -122,12 +123,13 @@ export class ReadAhead {
     this.#last = -1
   }
 
-  /** `entry` was not expected: it may be the next one by its number. */
-  #mistaken(listing: Listing, entry: number): void {
+  /** `entry` was not expected: it may be the next one by its number. Returns the step that it is then. */
+  #mistaken(listing: Listing, entry: number): number {
     const byNumber = this.#sorted === null && this.#last >= 0 && followsByNumber(listing, this.#last, entry)
     this.#sorted = byNumber ? filesByNumber(listing) : null
     this.#right = byNumber ? 1 : 0
     this.#next = 0
+    return this.#stepOf(entry)
   }
 
   #length(listing: Listing): number {
@@ -154,19 +156,16 @@ export class ReadAhead {
     if (ref === undefined) return
     const tree = this.#tree
     const layer = tree.layer(ref.layer)
-    // The nodes of a layer that lists bytes are the numbers it lists, and need no release.
-    const own = layer.listBytes === undefined ? -1 : tree.inodes.below(layer.fsid, listing.ino(entry))
-    const node = own < 0 ? layer.lookup(ref.node, listing.name(entry), st) : own
+    const node = findIn(tree, layer, ref.node, listing.name(entry), st, listing.ino(entry))
     if (node < 0) return
-    const r = own < 0 ? 0 : layer.stat(node, st)
-    if (r >= 0 && (st.mode & S.IFMT) === S.IFREG && st.size > 0 && !mayBeMetacopy(tree, ref.layer, st)) {
+    if ((st.mode & S.IFMT) === S.IFREG && st.size > 0 && !mayBeMetacopy(tree, ref.layer, st)) {
       const fd = layer.open(node)
       if (fd >= 0) {
         willNeed(fd, Math.min(st.size, BYTES))
         close(fd)
       }
     }
-    if (own < 0) layer.release(node)
+    layer.release(node)
   }
 }
 

@@ -41,7 +41,7 @@ const PATH_LIMIT = 4096
 const LINK_LIMIT = 40
 const IO_SIZE = 1 << 20
 
-function newEntry(): Entry {
+export function newEntry(): Entry {
   return { nodeid: 0, generation: 0, entryTimeout: 0, attrTimeout: 0, attr: new Stat() }
 }
 

@@ -4,15 +4,13 @@ import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { openDirectoryLayer } from '../../lib/layer/directory.js'
 import { S } from '../../lib/sys/constants.js'
-import { Stat } from '../../lib/sys/stat.js'
-import { type Caller, type Entry, type NodeId, ROOT } from '../../lib/union/filesystem.js'
-import { Tree } from '../../lib/union/tree.js'
-import { Union } from '../../lib/union/union.js'
+import { type NodeId, ROOT } from '../../lib/union/filesystem.js'
+import type { Tree } from '../../lib/union/tree.js'
+import type { Union } from '../../lib/union/union.js'
 import { missingForTrees, scratchDirectory } from '../posix/scratch.js'
-import { TestHost } from '../posix/union-host.js'
+import { newEntry } from '../posix/union-vfs.js'
+import { caller, unionOver } from './driven.js'
 
-const caller: Caller = { uid: 0, gid: 0, pid: 1, umask: 0, supplementaryGid: -1 }
-const newEntry = (): Entry => ({ nodeid: 0, generation: 0, entryTimeout: 0, attrTimeout: 0, attr: new Stat() })
 const missing = missingForTrees()
 const scratch = missing === undefined ? scratchDirectory(t) : ''
 
@@ -44,9 +42,7 @@ class Walked {
   #isAhead = false
   readonly known = new Map<NodeId, number>()
 
-  constructor(lower: string, idle: boolean) {
-    const place = mkdtempSync(join(scratch, 'union-'))
-    for (const d of ['upper', 'work']) mkdirSync(join(place, d))
+  constructor(t: Test, lower: string, idle = true) {
     const layer = openDirectoryLayer(lower)
     const peek = layer.peek.bind(layer)
     layer.peek = (...args: Parameters<typeof peek>) => {
@@ -54,13 +50,7 @@ class Walked {
       else this.asked++
       return peek(...args)
     }
-    this.tree = new Tree({
-      lowers: [layer],
-      upper: { path: join(place, 'upper') },
-      work: { path: join(place, 'work') },
-    })
-    this.fs = new Union(this.tree)
-    this.fs.init(new TestHost({ passthrough: true }))
+    ;({ tree: this.tree, fs: this.fs } = unionOver(t, scratch, layer))
     this.#idle = idle
   }
 
@@ -122,20 +112,14 @@ class Walked {
   }
 }
 
-function walked(t: Test, lower: string, idle = true): Walked {
-  const w = new Walked(lower, idle)
-  t.teardown(() => w.fs.destroy())
-  return w
-}
-
 const skip = missing ?? false
 
 t.test('the same is seen, and most of it was looked up while nobody waited', { skip }, async t => {
   const lower = makeLower()
-  const plain = walked(t, lower, false)
+  const plain = new Walked(t, lower, false)
   const expected = plain.walk()
   t.equal(expected.length, DIRECTORIES * (2 * FILES + 2))
-  const busy = walked(t, lower)
+  const busy = new Walked(t, lower)
   t.same(busy.walk(), expected)
   t.ok(busy.asked + busy.ahead <= plain.asked, 'no name more often, whoever looks')
   t.ok(busy.asked < plain.asked / 10, `${busy.asked} of ${plain.asked} look-ups had somebody waiting`)
@@ -144,7 +128,7 @@ t.test('the same is seen, and most of it was looked up while nobody waited', { s
 })
 
 t.test('who goes elsewhere leaves nothing behind', { skip }, async t => {
-  const w = walked(t, makeLower())
+  const w = new Walked(t, makeLower())
   const { directories } = w.list(ROOT)
   for (const [, node] of directories.slice(0, 4)) for (const [, inside] of w.list(node).directories) w.list(inside)
   t.ok(w.tree.nodes.size > w.known.size + 1, 'more is known than was asked for')
@@ -157,7 +141,7 @@ t.test('who goes elsewhere leaves nothing behind', { skip }, async t => {
 })
 
 t.test('changes between are seen', { skip }, async t => {
-  const w = walked(t, makeLower())
+  const w = new Walked(t, makeLower())
   const { directories } = w.list(ROOT)
   const nodeOf = new Map(directories)
   for (const [, node] of directories.slice(0, 3)) for (const [, inside] of w.list(node).directories) w.list(inside)
@@ -182,7 +166,7 @@ t.test(
   'a directory of the upper is not listed before somebody lists it: that moves its access time',
   { skip },
   async t => {
-    const w = walked(t, makeLower())
+    const w = new Walked(t, makeLower())
     const { directories } = w.list(ROOT)
     const entry = newEntry()
     const [, third = 0] = directories[2] ?? []

@@ -13,14 +13,13 @@ import type { Layer } from '../../lib/layer/layer.js'
 import { TreeInode } from '../../lib/layer/tree.js'
 import { S } from '../../lib/sys/constants.js'
 import { Stat } from '../../lib/sys/stat.js'
-import { type Caller, type Entry, noChange, type NodeId, ROOT, SetAttrValid } from '../../lib/union/filesystem.js'
-import { Tree } from '../../lib/union/tree.js'
-import { Union } from '../../lib/union/union.js'
+import { type Entry, noChange, type NodeId, ROOT, SetAttrValid } from '../../lib/union/filesystem.js'
+import type { Tree } from '../../lib/union/tree.js'
+import type { Union } from '../../lib/union/union.js'
 import { missingForTrees, scratchDirectory } from '../posix/scratch.js'
-import { TestHost } from '../posix/union-host.js'
+import { newEntry } from '../posix/union-vfs.js'
+import { caller, unionOver } from './driven.js'
 
-const caller: Caller = { uid: 0, gid: 0, pid: 1, umask: 0, supplementaryGid: -1 }
-const newEntry = (): Entry => ({ nodeid: 0, generation: 0, entryTimeout: 0, attrTimeout: 0, attr: new Stat() })
 const missing = missingForTrees()
 const skip = missing ?? false
 const scratch = missing === undefined ? scratchDirectory(t) : ''
@@ -63,16 +62,7 @@ class Mounted {
   readonly known = new Map<NodeId, number>()
 
   constructor(t: Test, lower: Layer) {
-    const place = mkdtempSync(join(scratch, 'union-'))
-    for (const d of ['upper', 'work']) mkdirSync(join(place, d))
-    this.tree = new Tree({
-      lowers: [lower],
-      upper: { path: join(place, 'upper') },
-      work: { path: join(place, 'work') },
-    })
-    this.fs = new Union(this.tree)
-    this.fs.init(new TestHost({ passthrough: true }))
-    t.teardown(() => this.fs.destroy())
+    ;({ tree: this.tree, fs: this.fs } = unionOver(t, scratch, lower))
     this.d = this.lookup(ROOT, 'd').id
   }
 

@@ -8,16 +8,14 @@ import t from 'tap'
 import { openDirectoryLayer } from '../../lib/layer/directory.js'
 import { O } from '../../lib/sys/constants.js'
 import { Stat } from '../../lib/sys/stat.js'
-import { type Caller, type Entry, noChange, notOpened, ROOT, SetAttrValid } from '../../lib/union/filesystem.js'
+import { noChange, notOpened, ROOT, SetAttrValid } from '../../lib/union/filesystem.js'
 import { Found, hashOf } from '../../lib/union/found.js'
 import { Listing, NOWHERE, UPPER } from '../../lib/union/listing.js'
-import { Tree } from '../../lib/union/tree.js'
-import { Union } from '../../lib/union/union.js'
 import { missingForTrees, scratchDirectory } from '../posix/scratch.js'
-import { TestHost } from '../posix/union-host.js'
+import { newEntry } from '../posix/union-vfs.js'
+import { caller, unionOver } from './driven.js'
 import { arm } from './faults.js'
 
-const caller: Caller = { uid: 0, gid: 0, pid: 1, umask: 0, supplementaryGid: -1 }
 /** Regular files, all in the first lower. */
 function found(names: readonly string[]): Found {
   const all = new Found()
@@ -25,7 +23,6 @@ function found(names: readonly string[]): Found {
   return all
 }
 const namesOf = (listing: Listing): string[] => Array.from({ length: listing.length }, (_, i) => listing.name(i))
-const newEntry = (): Entry => ({ nodeid: 0, generation: 0, entryTimeout: 0, attrTimeout: 0, attr: new Stat() })
 
 t.test('offsets belong to names: they survive other names coming and going', async t => {
   const listing = (names: readonly string[]): Map<string, number> => {
@@ -73,16 +70,8 @@ else {
   const lower = join(scratch, 'lower')
   const N = 20_000
   for (const d of ['', '/d']) mkdirSync(lower + d)
-  for (const d of ['upper', 'work']) mkdirSync(join(scratch, d))
   for (let i = 0; i < N; i++) closeSync(openSync(join(lower, 'd', `f${i}`), 'w'))
-  const tree = new Tree({
-    lowers: [openDirectoryLayer(lower)],
-    upper: { path: join(scratch, 'upper') },
-    work: { path: join(scratch, 'work') },
-  })
-  const fs = new Union(tree)
-  fs.init(new TestHost({ passthrough: true }))
-  t.teardown(() => fs.destroy())
+  const { tree, fs } = unionOver(t, scratch, openDirectoryLayer(lower))
   const dir = newEntry()
   fs.lookup(caller, ROOT, 'd', dir)
 

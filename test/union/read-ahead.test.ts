@@ -11,14 +11,14 @@ import type { Layer } from '../../lib/layer/layer.js'
 import { TreeInode } from '../../lib/layer/tree.js'
 import { O, S } from '../../lib/sys/constants.js'
 import { Stat } from '../../lib/sys/stat.js'
-import { type Caller, type Entry, type NodeId, notOpened, ROOT } from '../../lib/union/filesystem.js'
+import { type NodeId, notOpened, ROOT } from '../../lib/union/filesystem.js'
 import { ReadAhead } from '../../lib/union/read-ahead.js'
-import { Tree } from '../../lib/union/tree.js'
-import { Union } from '../../lib/union/union.js'
+import type { Tree } from '../../lib/union/tree.js'
+import type { Union } from '../../lib/union/union.js'
 import { missingForTrees, scratchDirectory } from '../posix/scratch.js'
-import { TestHost } from '../posix/union-host.js'
+import { newEntry } from '../posix/union-vfs.js'
+import { caller, unionOver } from './driven.js'
 
-const caller: Caller = { uid: 0, gid: 0, pid: 1, umask: 0, supplementaryGid: -1 }
 const skip = missingForTrees() ?? false
 const scratch = skip === false ? scratchDirectory(t) : ''
 const FILES = 14
@@ -76,16 +76,7 @@ class Reader {
   readonly #nodes = new Map<string, NodeId>()
 
   constructor(t: Test, layer: Layer) {
-    const place = mkdtempSync(join(scratch, 'union-'))
-    for (const d of ['upper', 'work']) mkdirSync(join(place, d))
-    this.tree = new Tree({
-      lowers: [layer],
-      upper: { path: join(place, 'upper') },
-      work: { path: join(place, 'work') },
-    })
-    this.fs = new Union(this.tree)
-    this.fs.init(new TestHost({ passthrough: false }))
-    t.teardown(() => this.fs.destroy())
+    ;({ tree: this.tree, fs: this.fs } = unionOver(t, scratch, layer, { passthrough: false }))
     const open = layer.open.bind(layer)
     layer.open = node => {
       const fd = open(node)
@@ -109,7 +100,7 @@ class Reader {
     const key = `${dir}/${name}`
     const known = this.#nodes.get(key)
     if (known !== undefined) return known
-    const entry: Entry = { nodeid: 0, generation: 0, entryTimeout: 0, attrTimeout: 0, attr: new Stat() }
+    const entry = newEntry()
     if (this.fs.lookup(caller, dir, name, entry) < 0) throw new Error(name)
     this.#nodes.set(key, entry.nodeid)
     return entry.nodeid
